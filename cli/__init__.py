@@ -1,0 +1,1 @@
+"""The `qkd` command: one file a command; `output.py` does all printing."""

@@ -1,0 +1,111 @@
+"""`qkd doctor`: check this installation, and say how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from cli import output
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, whether it is well, what was seen, and how to mend it."""
+
+    check: str
+    well: bool
+    seen: str
+    mend: str = ""
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool) -> None:
+    """Look at Python, packages, kernel cache, entropy, disk and loopback.
+
+    \b
+    Example:  qkd doctor
+    """
+    findings = [check() for check in CHECKS]
+    if as_json:
+        rows = [{"check": f.check, "well": f.well, "seen": f.seen, "mend": f.mend} for f in findings]
+        output.emit("qkd.doctor.v1", {"well": all(f.well for f in findings), "findings": rows})
+    else:
+        output.table([(f.check, f"{'ok ' if f.well else 'BAD'} {f.seen}") for f in findings])
+    for finding in findings:
+        if not finding.well:
+            output.say(f"{finding.check}: {finding.mend}")
+    if not all(f.well for f in findings):
+        raise click.exceptions.Exit(output.Exit.FAILURE)
+
+
+def _python() -> Finding:
+    seen = f"{platform.python_version()} on {platform.machine()}"
+    return Finding("python", sys.version_info >= (3, 11), seen, "install Python 3.11 or newer")
+
+
+def _packages() -> Finding:
+    try:
+        import aiohttp
+        import cryptography
+        import numba
+        import numpy
+        import sqlalchemy
+    except ImportError as error:
+        return Finding("packages", False, str(error), "install again with: pip install entangled-qkd")
+    versions = {m.__name__: m.__version__ for m in (numpy, numba, cryptography, aiohttp, sqlalchemy)}
+    return Finding("packages", True, " ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _one_place() -> Finding:
+    import cli
+    import distribution
+    import qkd
+
+    places = {str(Path(str(m.__file__)).parents[1]) for m in (cli, qkd, distribution)}
+    mend = "another project shadows a package of ours: use a virtual environment of its own"
+    return Finding("one place", len(places) == 1, " ".join(sorted(places)), mend)
+
+
+def _cache() -> Finding:
+    from distribution.kernels._jit import cache_directory
+
+    path = cache_directory()
+    compiled = sum(1 for _ in path.rglob("*.nbc"))
+    return Finding("kernel cache", os.access(path, os.W_OK), f"{path} ({compiled} kernels)", "set QKD_CACHE_DIR")
+
+
+def _entropy() -> Finding:
+    try:
+        os.getrandom(32, os.GRND_NONBLOCK)
+    except (OSError, AttributeError) as error:
+        return Finding(
+            "entropy", False, str(error), "the system's random generator is not ready: wait, or add a source"
+        )
+    return Finding("entropy", True, "the system's generator is ready")
+
+
+def _disk() -> Finding:
+    import tempfile
+
+    room = os.statvfs(tempfile.gettempdir())
+    free_mib = room.f_bavail * room.f_frsize >> 20
+    return Finding("disk", free_mib > 200, f"{free_mib} MiB free for temporary files", "free some space, or set TMPDIR")
+
+
+def _loopback() -> Finding:
+    try:
+        with socket.create_server(("127.0.0.1", 0)):
+            return Finding("loopback", True, "ports can be opened on 127.0.0.1")
+    except OSError as error:
+        return Finding("loopback", False, str(error), "bring the loopback interface up")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (_python, _packages, _one_place, _cache, _entropy, _disk, _loopback)

@@ -1,0 +1,129 @@
+"""`qkd session`: keys from two tag files, both engines in this process."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli import output
+
+if TYPE_CHECKING:
+    from qkd.link import SessionRecord
+
+PRE_SHARED_BYTES = 16384
+MASTER_KEY_BYTES = 32
+
+
+@click.command("session")
+@click.option("--alice", "alice_file", type=click.Path(path_type=Path), required=True, help="Alice's tag file.")
+@click.option("--bob", "bob_file", type=click.Path(path_type=Path), required=True, help="Bob's tag file.")
+@click.option("--state", type=click.Choice(["phi+", "phi-", "psi+", "psi-"]), default="phi+", show_default=True)
+@click.option("--window-ps", type=int, default=1000, show_default=True, help="Coincidence window, full width.")
+@click.option("--block-bits", type=int, default=200_000, show_default=True, help="Sifted bits per block.")
+@click.option("--qber-limit", type=float, default=0.11, show_default=True, help="Abort above this error rate.")
+@click.option("--eps-sec", type=float, default=1e-10, show_default=True, help="Secrecy parameter of a block.")
+@click.option("--simulated", is_flag=True, help="The tags are simulated (implied by a truth.json beside them).")
+@click.option("--out", type=click.Path(path_type=Path), help="Keep the two key stores in this new folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    alice_file: Path,
+    bob_file: Path,
+    state: str,
+    window_ps: int,
+    block_bits: int,
+    qber_limit: float,
+    eps_sec: float,
+    simulated: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Run both stations on two recordings, through the same engines as `qkd node`.
+
+    \b
+    Example:  qkd simulate metro --out run --seconds 4 && qkd session --alice run/alice.a1.ts --bob run/bob.a1.ts
+    """
+    from distribution.delivery import Replay
+    from distribution.states import BellState
+    from qkd.session import SessionParameters
+
+    params = SessionParameters(
+        state=BellState(state),
+        window_ps=window_ps,
+        bin_ps=min(125, window_ps),
+        block_bits=block_bits,
+        least_block_bits=min(5000, block_bits),
+        qber_limit=qber_limit,
+        eps_sec=eps_sec,
+    )
+    simulated = simulated or any((path.parent / "truth.json").exists() for path in (alice_file, bob_file))
+    sources = (Replay.of_file(alice_file, simulated=simulated), Replay.of_file(bob_file, simulated=simulated))
+    started = time.monotonic()
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="qkd-session-") as folder:
+            record = _run(params, sources, Path(folder))
+    else:
+        out.mkdir(parents=True)
+        record = _run(params, sources, out)
+    _report(record, simulated, time.monotonic() - started, as_json)
+
+
+def _run(params: Any, sources: tuple[Any, Any], folder: Path) -> SessionRecord:
+    """Both stations with a new key store each and a pre-shared secret made for this session."""
+    from qkd.exchange.steps import Role
+    from qkd.kms.secretfile import create_secret_file, load_secret_file
+    from qkd.kms.store import KeyStore
+    from qkd.link import Link, Side, run_to_end
+    from qkd.randomness import OperatingSystemBits
+
+    pre_shared = secrets.token_bytes(PRE_SHARED_BYTES)
+    sides = []
+    for role, source in zip((Role.ALICE, Role.BOB), sources, strict=True):
+        master = folder / f"{role.value}.master"
+        create_secret_file(master, MASTER_KEY_BYTES)
+        store = KeyStore.open(folder / f"{role.value}.db", load_secret_file(master, MASTER_KEY_BYTES), role=role)
+        store.install_pre_shared(pre_shared)
+        sides.append((Side(source, store, OperatingSystemBits()), store))
+    try:
+        return run_to_end(Link(params, sides[0][0], sides[1][0]))
+    finally:
+        for _, store in sides:
+            store.close()
+
+
+def _report(record: SessionRecord, simulated: bool, seconds: float, as_json: bool) -> None:
+    from qkd.bits import same
+    from qkd.session import summarise
+
+    if not record.outcomes and record.aborts:
+        if as_json:
+            _emit_abort(record, simulated, seconds)
+        raise record.aborts[-1]
+    match = all(same(a.block.key, b.block.key) for a, b in record.outcomes)
+    fields = summarise(
+        [a.block.report for a, _ in record.outcomes],
+        protocol="bbm92",
+        simulated=simulated,
+        keys_match=match,
+        seconds=seconds,
+    ) | {"blocks": len(record.outcomes), "aborted_blocks": len(record.aborts)}
+    if as_json:
+        output.emit("qkd.session.v1", fields)
+    else:
+        output.table([(name, f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in fields.items()])
+        click.echo("keys match" if match else "KEYS DIFFER")
+    if not match:
+        raise click.exceptions.Exit(output.Exit.NOT_AUTHENTIC)
+
+
+def _emit_abort(record: SessionRecord, simulated: bool, seconds: float) -> None:
+    from qkd.session import summarise
+
+    error = record.aborts[-1]
+    fields = summarise([], protocol="bbm92", simulated=simulated, keys_match=False, seconds=seconds)
+    fields |= {k: v for k, v in vars(error).items() if k in ("qber_z", "qber_x")}
+    output.emit("qkd.session.v1", fields | {"abort": type(error).__name__, "abort_text": str(error)})

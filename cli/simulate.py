@@ -1,0 +1,140 @@
+"""`qkd simulate`: two stations' tag files from a scenario, and the truth beside them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli import output
+from qkd.errors import ParameterError
+
+if TYPE_CHECKING:
+    from distribution.scenario import Scenario
+
+FILES = {"alice": "alice.a1.ts", "bob": "bob.a1.ts", "truth": "truth.json"}
+TRUTH_SCHEMA = "qkd.truth.v1"
+MAX_EVENTS = 200_000_000  # 5 GB in memory while it is written
+
+
+@click.command("simulate")
+@click.argument("scenario")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the three files.")
+@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True), default=5.0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the simulation; drawn and printed without it.")
+@click.option("--format", "format_", type=click.Choice(["s15"]), default="s15", show_default=True)
+@click.option(
+    "--intercept",
+    "--eve",
+    "intercept",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.0,
+    help="Fraction of Bob's photons that Eve intercepts and resends.",
+)
+@click.option("--force", is_flag=True, help="Overwrite an earlier recording in that directory.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(
+    scenario: str,
+    out: Path,
+    seconds: float,
+    seed: int | None,
+    format_: str,
+    intercept: float,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Record SCENARIO (a file, or the name of a shipped one) as two stations would, and write the truth beside.
+
+    \b
+    Example:  qkd simulate metro --out recording --seconds 2 --seed 7
+    """
+    import numpy as np
+
+    from distribution.formats.s15 import write_a1
+    from distribution.scenario import load_scenario
+    from distribution.simulate import simulate
+
+    paths = {name: out / file for name, file in FILES.items()}
+    link = load_scenario(scenario)
+    _refuse_overwriting(list(paths.values()), force)
+    if seed is None:
+        seed = secrets.randbits(63)
+        output.say(f"seed {seed}")
+    _refuse_too_many(link, seconds)
+    recording = simulate(link, seconds, np.random.default_rng(seed), intercept)
+    out.mkdir(parents=True, exist_ok=True)
+    # The truth comes last and goes first: where there is a truth.json, both recordings beside it are its own.
+    paths["truth"].unlink(missing_ok=True)
+    write_a1(paths["alice"], recording.alice)
+    write_a1(paths["bob"], recording.bob)
+    truth = {
+        "scenario": scenario,
+        "title": link.title,
+        "seed": seed,
+        "seconds": seconds,
+        "format": format_,
+        "intercept_fraction": intercept,
+        "events_alice": len(recording.alice),
+        "events_bob": len(recording.bob),
+        "offset_ps": recording.truth.offset_ps,
+        "drift_ppm": recording.truth.drift_ppm,
+        "pairs_in_both_files": int(recording.truth.partners()[0].size),
+        **_expectation(link, intercept),
+    }
+    _write_truth(paths["truth"], truth)
+    _report(paths, truth, as_json)
+
+
+def _refuse_overwriting(paths: list[Path], force: bool) -> None:
+    there = [path for path in paths if path.exists()]
+    if there and not force:
+        raise ParameterError(f"{there[0]} exists already", hint="name another directory, or say --force")
+
+
+def _refuse_too_many(link: Scenario, seconds: float) -> None:
+    from distribution.model import link_model
+
+    model = link_model(link)
+    events = (model.singles_a.sum() + model.singles_b.sum()) * seconds
+    if events > MAX_EVENTS:
+        raise ParameterError(
+            f"{seconds:g} s of {link.title!r} are {events:.3g} events; a recording holds {MAX_EVENTS:.3g} at most",
+            hint="record a shorter time, or stream it with qkd source",
+        )
+
+
+def _expectation(link: Scenario, intercept: float) -> dict[str, float]:
+    """What the closed forms expect at a coincidence window of 1 ns, full width."""
+    from distribution.model import link_model
+    from distribution.states import Basis
+
+    window_ps = 1000
+    model = link_model(link, intercept)
+    return {
+        "window_ps": window_ps,
+        "expected_qber_z": model.qber(window_ps, Basis.Z),
+        "expected_qber_x": model.qber(window_ps, Basis.X),
+        "expected_sifted_cps": model.sifted_cps(window_ps),
+    }
+
+
+def _write_truth(path: Path, truth: dict[str, Any]) -> None:
+    from distribution.formats.recording import write_atomically
+
+    write_atomically(path, (json.dumps({"schema": TRUTH_SCHEMA, **truth}, indent=2) + "\n").encode())
+
+
+def _report(paths: dict[str, Path], truth: dict[str, Any], as_json: bool) -> None:
+    files = {name: str(path) for name, path in paths.items()}
+    if as_json:
+        output.emit("qkd.simulate.v1", {**truth, "files": files})
+        return
+    rows = [(name, path) for name, path in files.items()]
+    rows.append(("events", f"{truth['events_alice']} at Alice, {truth['events_bob']} at Bob"))
+    rows.append(("pairs", f"{truth['pairs_in_both_files']} with both photons recorded"))
+    rows.append(("clock", f"Bob's is {truth['offset_ps']} ps ahead and {truth['drift_ppm']:g} ppm fast"))
+    rows.append(("seed", str(truth["seed"])))
+    output.table(rows)

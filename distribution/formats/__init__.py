@@ -1,0 +1,106 @@
+"""Time tag files: `read(path)` finds the format by content, never by suffix, and returns a `Recording`.
+
+PTU and NPZ have magic bytes and CSV is plain text. S-Fifteen a1 and quTAG have no signature at all, so they
+are told by whether their records make sense: which lay-out gives ascending times and possible channels. A
+file that fits none is an error that names the first byte which does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from distribution.errors import TagFormatError
+from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv, read_npz
+from distribution.formats.qutag import HEADER_BYTES, RECORD, read_qutag
+from distribution.formats.qutag import fits as fits_qutag
+from distribution.formats.recording import Format, Recording
+from distribution.formats.s15 import WORD_BYTES, read_a1
+from distribution.formats.s15 import fits as fits_a1
+
+__all__ = ["Format", "Recording", "read"]
+
+HEAD_BYTES = 1 << 16
+
+_PTU_MAGIC = b"PQTTTR\0\0"
+# Named, because "is a PNG image" helps more than "time runs backwards at word 1".
+_FOREIGN = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b": "gzip-compressed: decompress it first",
+    b"BZh": "bzip2-compressed: decompress it first",
+    b"\xfd7zXZ": "xz-compressed: decompress it first",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed: decompress it first",
+    b"\x89HDF": "an HDF5 file: export it as NPZ or CSV",
+    b"\x93NUMPY": "a single NumPy array: save t_ps and channel together with numpy.savez",
+    b"PAR1": "a Parquet file: export it as NPZ or CSV",
+    b"\x7fELF": "a program",
+    b"PQHISTO": "a PicoQuant histogram: it has no time tags",
+    b"PicoHarp 300": "an older PicoQuant container: convert it to PTU",
+    b"HydraHarp\0": "an older PicoQuant container: convert it to PTU",
+    b"TimeHarp 200": "an older PicoQuant container: convert it to PTU",
+}
+
+
+def read(path: Path | str) -> Recording:
+    """Read a recording of any format that we know.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its tags, with counts that add up.
+
+    Raises:
+        TagFormatError: the file is empty, cut short, shuffled or no tag file.
+        OSError: it cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head:
+        raise TagFormatError(f"{path.name} is empty", offset=0)
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise TagFormatError(f"{path.name} is {what}", offset=0)
+    if head.startswith(_PTU_MAGIC):
+        # ptufile takes a third of a second to import; only those who need it wait.
+        from distribution.formats.ptu import read_ptu
+
+        return read_ptu(path)
+    if head.startswith(NPZ_MAGIC):
+        return read_npz(path)
+    if not head.translate(None, TEXT_BYTES):
+        return read_csv(path)
+    return _read_unsigned(path, head)
+
+
+def _read_unsigned(path: Path, head: bytes) -> Recording:
+    """The formats without a signature: take the one whose records make sense."""
+    size = path.stat().st_size
+    whole_a1 = size % WORD_BYTES == 0
+    whole_qutag = size > HEADER_BYTES and (size - HEADER_BYTES) % RECORD.itemsize == 0
+    # Two or three records may make sense as both; then the length decides, and a1 before quTAG.
+    as_a1, as_qutag = fits_a1(head), fits_qutag(head)
+    if as_qutag and (not as_a1 or (whole_qutag and not whole_a1)):
+        return read_qutag(path)
+    if as_a1:
+        return read_a1(path)
+    _refuse(path, read_qutag if whole_qutag and not whole_a1 else read_a1)
+
+
+def _refuse(path: Path, reader: Callable[[Path], Recording]) -> NoReturn:
+    """Say what keeps the file from being read as the format that its length fits best."""
+    unknown = TagFormatError(
+        f"{path.name} is in no format that we know",
+        hint="known: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV; if it is one of them, it is broken",
+    )
+    try:
+        reader(path)
+    except TagFormatError as error:
+        unknown = TagFormatError(f"{unknown}; nearest guess: {error}", hint=unknown.hint)
+        unknown.offset = error.offset  # the message names the byte already
+        raise unknown from error
+    raise unknown

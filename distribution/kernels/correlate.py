@@ -1,0 +1,49 @@
+"""All pairs of two ascending streams that lie near an expected, slowly moving delay."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from distribution.kernels._jit import kernel
+
+
+@kernel
+def near_pairs(
+    a_ps: npt.NDArray[np.int64],
+    b_ps: npt.NDArray[np.int64],
+    reference_ps: int,
+    offset_ps: int,
+    fraction_ps: float,
+    drift: float,
+    half_ps: int,
+    index_a: npt.NDArray[np.int64],
+    residual_ps: npt.NDArray[np.float64],
+) -> int:
+    """List every pair whose delay differs from offset + fraction + drift (a - reference) by about `half_ps` at most.
+
+    Absolute times stay int64; only the residual, and the small product with the drift, are floating point. The caller
+    trims `b_ps` to where partners can be.
+
+    Returns:
+        Number of pairs there are; more than index_a.size means that the rest was not stored.
+    """
+    n = np.int64(0)
+    first = np.int64(0)
+    for i in range(a_ps.size):
+        shift = fraction_ps + drift * np.float64(a_ps[i] - reference_ps)
+        whole = np.int64(math.floor(shift + 0.5))
+        part = shift - np.float64(whole)
+        centre = a_ps[i] + offset_ps + whole
+        while first < b_ps.size and b_ps[first] < centre - half_ps:
+            first += 1
+        j = first
+        while j < b_ps.size and b_ps[j] <= centre + half_ps:
+            if n < index_a.size:
+                index_a[n] = i
+                residual_ps[n] = np.float64(b_ps[j] - centre) - part
+            n += 1
+            j += 1
+    return n

@@ -1,0 +1,90 @@
+"""The secret block: what the engines hand to the key store, and the store's side of that bargain.
+
+A block is prepared (durable, not deliverable) at Bob before he answers with his tag, committed at Alice before she
+says so, and committed at Bob when he hears it. After a crash the two ends compare numbers and finish or drop the
+prepared block; see `qkd.exchange.messages.Hello`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from qkd.exchange.steps import Role
+from qkd.session import BlockReport
+
+
+@dataclass(frozen=True, slots=True)
+class SecretBlock:
+    """Key bits of one block, the same at both ends.
+
+    Attributes:
+        number: number of the block in the life of the link, from 0.
+        session_id: 16 bytes, equal at both ends, public.
+        key: the secret bits, packed; never shown.
+        bits: how many of them.
+        refill_alice, refill_bob: how many one-time pads (16 bytes each) at the front of `key` go to the tags that
+            Alice and Bob send; Alice's come first. What remains is for applications.
+        report: the block's figures, kept as provenance.
+        simulated: True when the photons came from a simulator.
+    """
+
+    number: int
+    session_id: bytes
+    key: bytes = field(repr=False)
+    bits: int
+    refill_alice: int
+    refill_bob: int
+    report: BlockReport
+    simulated: bool
+
+
+class Vault(Protocol):
+    """What an engine needs of the key store: pads for its tags, and a durable place for the block.
+
+    Pads are numbered from 0 per sender for the life of the link; each is used for one tag and never again, and its
+    use is on disk before the pad is handed out.
+    """
+
+    def hash_key(self, sender: Role) -> bytes:
+        """The 16-byte hash key r of the tags that `sender` sends; recycled (Portmann 2014)."""
+        ...
+
+    def take_pad(self, sender: Role) -> tuple[int, bytes]:
+        """Number and 16 bytes of the next own pad; burnt from now on. Raises KeyExhausted."""
+        ...
+
+    def peer_pad(self, sender: Role, number: int) -> bytes:
+        """The pad that the peer names; burnt from now on, with all before it.
+
+        Raises:
+            AuthenticationError: the number was used before or is unreasonably far ahead.
+            KeyExhausted: it lies beyond the stock.
+        """
+        ...
+
+    def pads_left(self, sender: Role) -> int:
+        """How many unused pads `sender` has."""
+        ...
+
+    def prepare(self, block: SecretBlock) -> None:
+        """Keep the block durably without making it deliverable; replaces an earlier prepared one."""
+        ...
+
+    def commit(self, number: int) -> None:
+        """Make the prepared block deliverable and refill the pads, durably and once."""
+        ...
+
+    def discard(self) -> None:
+        """Destroy the prepared block, if there is one."""
+        ...
+
+    @property
+    def committed(self) -> int:
+        """Number of the last committed block, or -1."""
+        ...
+
+    @property
+    def prepared(self) -> int:
+        """Number of the prepared block, or -1."""
+        ...

@@ -1,0 +1,64 @@
+"""Confirmation: tags over every word of the block in both directions; only then does the key exist.
+
+    Alice -> Bob   tag over the conversation so far
+    Bob -> Alice   the same, after his store has prepared the block
+    Alice -> Bob   tag that accepts, after her store has committed the block; Bob commits when it verifies
+
+If the last message is lost, Bob's block stays prepared and the next handshake finishes it: neither side ever
+delivers a key that the other cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qkd import __version__
+from qkd.block import SecretBlock, Vault
+from qkd.exchange.auth import PAD_BITS, Stage, TagContext, check_tag, forgery_probability, header, send_tag
+from qkd.exchange.steps import Role, Steps
+from qkd.exchange.transcript import Transcript
+from qkd.session import SessionParameters
+
+# How many tags each side sends in one block.
+TAGS = {Role.ALICE: 2, Role.BOB: 1}
+
+
+def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcript: Transcript) -> Steps[SecretBlock]:
+    """Alice's part; returns the committed block, its report completed.
+
+    Raises:
+        AuthenticationError: Bob's tag does not verify: somebody altered the conversation.
+    """
+    context = _context(block, params)
+    yield from send_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
+    yield from check_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
+    block = _completed(block, context, transcript)
+    vault.prepare(block)
+    vault.commit(block.number)
+    yield from send_tag(vault, Role.ALICE, context, transcript, Stage.ACCEPT)
+    return block
+
+
+def bob(block: SecretBlock, params: SessionParameters, vault: Vault, transcript: Transcript) -> Steps[SecretBlock]:
+    """Bob's part; raises the same."""
+    context = _context(block, params)
+    yield from check_tag(vault, Role.BOB, context, transcript, Stage.TRANSCRIPT)
+    block = _completed(block, context, transcript)
+    vault.prepare(block)
+    yield from send_tag(vault, Role.BOB, context, transcript, Stage.TRANSCRIPT)
+    yield from check_tag(vault, Role.BOB, context, transcript, Stage.ACCEPT)
+    vault.commit(block.number)
+    return block
+
+
+def _context(block: SecretBlock, params: SessionParameters) -> TagContext:
+    agreed = params.to_json() + f" entangled-qkd {__version__}".encode()
+    return TagContext(session_id=block.session_id, block=block.number, parameters=agreed)
+
+
+def _completed(block: SecretBlock, context: TagContext, transcript: Transcript) -> SecretBlock:
+    """The block with what its authentication cost; the accepting tag is counted before it is sent."""
+    tags = sum(TAGS.values())
+    longest = len(transcript) + len(header(context, Role.ALICE, Stage.ACCEPT, 0)) + 1024
+    report = replace(block.report, auth_bits_used=PAD_BITS * tags, eps_auth=tags * forgery_probability(longest))
+    return replace(block, report=report)

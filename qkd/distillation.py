@@ -1,0 +1,187 @@
+"""From corrected strings to the secret block: how long it may be, and the hashing that makes it so.
+
+Each basis is judged by the other: bits measured in Z are secret as far as the errors counted in X allow, and vice
+versa (`qkd.finitekey`). Both sides compute both lengths from the same counts, so Bob checks what Alice announces.
+The seeds are drawn only now, after error correction, and each serves one string once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qkd.bits import pack
+from qkd.block import SecretBlock, Vault
+from qkd.confirmation import TAGS
+from qkd.errors import KeyTooShort, RemoteProtocolError
+from qkd.estimation import Estimate, check_counts
+from qkd.exchange.auth import PAD_BITS
+from qkd.exchange.handshake import SessionStart
+from qkd.exchange.messages import Amplify
+from qkd.exchange.steps import Role, Steps, receive, send
+from qkd.finitekey import BasisCounts, KeyLength, both_bases_key_length
+from qkd.privacy import PaSeed, amplify
+from qkd.randomness import SecretBits
+from qkd.reconciliation.frames import CorrectedString, Reconciled
+from qkd.session import BlockReport, SessionParameters
+from qkd.sifting import SiftedBlock
+from qkd.verification import Disclosed
+
+# A stock of pads that survives this many failed blocks.
+PAD_RESERVE = 256
+
+LABEL = "composable: coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the stages before this one counted."""
+
+    sifted: SiftedBlock
+    estimate: Estimate
+    corrected: Reconciled
+    verified: Disclosed
+
+    @property
+    def errors_z(self) -> int:
+        """Differing bits in Z, sample included."""
+        return self.estimate.errors_z + self.corrected.z.errors
+
+    @property
+    def errors_x(self) -> int:
+        """Differing bits in X, sample included."""
+        return self.estimate.errors_x + self.corrected.x.errors
+
+    @property
+    def known_z(self) -> int:
+        """Bits in Z whose errors were counted."""
+        return self.estimate.sample_z + self.corrected.z.bits.size
+
+    @property
+    def known_x(self) -> int:
+        """Bits in X whose errors were counted."""
+        return self.estimate.sample_x + self.corrected.x.bits.size
+
+
+def alice(
+    evidence: Evidence, params: SessionParameters, secrets: SecretBits, vault: Vault, start: SessionStart, number: int
+) -> Steps[SecretBlock]:
+    """Alice's part: decide, draw the seeds, hash.
+
+    Raises:
+        QberTooHigh, KeyTooShort: no key from this block.
+    """
+    z, x = lengths(evidence, params)
+    seed_z = PaSeed.draw(evidence.corrected.z.bits, secrets)
+    seed_x = PaSeed.draw(evidence.corrected.x.bits, secrets)
+    refill_alice, refill_bob = _refill(vault, z.secret_bits + x.secret_bits)
+    message = Amplify(seed_z.to_bytes(), seed_x.to_bytes(), z.secret_bits, x.secret_bits, refill_alice, refill_bob)
+    yield from send(message)
+    return _block(evidence, params, (z, x), (seed_z, seed_x), message, start, number)
+
+
+def bob(evidence: Evidence, params: SessionParameters, start: SessionStart, number: int) -> Steps[SecretBlock]:
+    """Bob's part: check and hash; raises the same, and RemoteProtocolError when Alice's numbers are not his."""
+    z, x = lengths(evidence, params)
+    message = yield from receive(Amplify)
+    if (message.length_z, message.length_x) != (z.secret_bits, x.secret_bits):
+        raise RemoteProtocolError(
+            f"Alice would make {message.length_z} + {message.length_x} bits,"
+            f" the bound gives {z.secret_bits} + {x.secret_bits}"
+        )
+    pads = (message.refill_alice, message.refill_bob)
+    if min(pads) < 0 or PAD_BITS * sum(pads) > z.secret_bits + x.secret_bits:
+        raise RemoteProtocolError(f"a refill of {pads[0]} + {pads[1]} pads does not fit the block")
+    seed_z = PaSeed.received(evidence.corrected.z.bits, message.seed_z)
+    seed_x = PaSeed.received(evidence.corrected.x.bits, message.seed_x)
+    return _block(evidence, params, (z, x), (seed_z, seed_x), message, start, number)
+
+
+def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, KeyLength]:
+    """Secret bits of the Z string and of the X string; half of eps_sec each.
+
+    Raises:
+        QberTooHigh: the exact counts are above the limit. KeyTooShort: not one bit in both together.
+    """
+    check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / evidence.known_x, params.qber_limit)
+    z, x, told = evidence.corrected.z, evidence.corrected.x, evidence.verified
+    from_z, from_x = both_bases_key_length(
+        _counts(z, told.bits_z, evidence.known_x, evidence.errors_x),
+        _counts(x, told.bits_x, evidence.known_z, evidence.errors_z),
+        params.eps_sec,
+    )
+    if from_z.secret_bits + from_x.secret_bits == 0:
+        raise KeyTooShort(max(from_z.raw, from_x.raw), len(evidence.sifted))
+    return from_z, from_x
+
+
+def _counts(string: CorrectedString, verify_bits: int, tested: int, errors: int) -> BasisCounts:
+    return BasisCounts(
+        key_bits=string.bits.size,
+        test_bits=tested,
+        test_errors=errors,
+        leak_ec_bits=string.leak_bits,
+        verify_bits=verify_bits,
+    )
+
+
+def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
+    """Pads to put back: what this block spends, and more while the stock is low; at most half of the block."""
+    room = secret_bits // (2 * PAD_BITS)
+    want = {role: max(TAGS[role], PAD_RESERVE - vault.pads_left(role)) for role in Role}
+    total = sum(want.values())
+    scale = min(1.0, room / total)
+    return int(want[Role.ALICE] * scale), int(want[Role.BOB] * scale)
+
+
+def _block(
+    evidence: Evidence,
+    params: SessionParameters,
+    found: tuple[KeyLength, KeyLength],
+    seeds: tuple[PaSeed, PaSeed],
+    message: Amplify,
+    start: SessionStart,
+    number: int,
+) -> SecretBlock:
+    z, x = evidence.corrected.z, evidence.corrected.x
+    key = np.concatenate(
+        [amplify(z.bits, found[0].secret_bits, seeds[0]), amplify(x.bits, found[1].secret_bits, seeds[1])]
+    )
+    refill_bits = PAD_BITS * (message.refill_alice + message.refill_bob)
+    report = BlockReport(
+        block=number,
+        detections=evidence.sifted.detections,
+        double_clicks=evidence.sifted.double_clicks,
+        coincidences=evidence.sifted.coincidences,
+        sifted_z=evidence.estimate.sample_z + z.bits.size + z.dropped,
+        sifted_x=evidence.estimate.sample_x + x.bits.size + x.dropped,
+        sample_z=evidence.estimate.sample_z,
+        sample_x=evidence.estimate.sample_x,
+        errors_z=evidence.errors_z,
+        errors_x=evidence.errors_x,
+        dropped_z=z.dropped,
+        dropped_x=x.dropped,
+        leak_ec_bits=z.leak_bits + x.leak_bits,
+        ec_limit_bits=z.limit_bits + x.limit_bits,
+        verify_bits=evidence.verified.bits_z + evidence.verified.bits_x,
+        rounds=evidence.corrected.rounds,
+        phase_errors_z=found[0].phase_errors,
+        phase_errors_x=found[1].phase_errors,
+        secret_bits=int(key.size),
+        delivered_bits=int(key.size) - refill_bits,
+        auth_bits_refilled=refill_bits,
+        eps_sec=params.eps_sec,
+        eps_cor=params.eps_cor,
+        label=LABEL + ("; simulated source" if start.simulated else ""),
+    )
+    return SecretBlock(
+        number=number,
+        session_id=start.session_id,
+        key=pack(key),
+        bits=int(key.size),
+        refill_alice=message.refill_alice,
+        refill_bob=message.refill_bob,
+        report=report,
+        simulated=start.simulated,
+    )

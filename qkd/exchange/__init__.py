@@ -1,0 +1,1 @@
+"""The classical conversation, without I/O: messages, codec, steps, engine, transcript and its authentication."""

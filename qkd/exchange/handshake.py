@@ -1,0 +1,121 @@
+"""The first exchange on a line: both say who they are, what they agreed on and where they stand.
+
+Bob speaks first. A block that one side prepared and the other committed is finished here, one that only was prepared
+is destroyed: afterwards both hold the same blocks. Both messages open the transcript of the first block, so the tags
+of that block cover them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from qkd import __version__
+from qkd.block import Vault
+from qkd.errors import RemoteProtocolError
+from qkd.exchange.messages import PROTOCOL_VERSION, Hello
+from qkd.exchange.steps import Role, Steps, receive, send
+from qkd.randomness import SecretBits
+from qkd.session import SessionParameters
+
+NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """What both know after the handshake.
+
+    Attributes:
+        session_id: 16 bytes from both nonces, public.
+        next_block: number of the next block.
+        simulated: either side's photons come from a simulator.
+    """
+
+    session_id: bytes
+    next_block: int
+    simulated: bool
+
+
+def alice(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulated: bool) -> Steps[SessionStart]:
+    """Alice's part.
+
+    Raises:
+        RemoteProtocolError: another version, role or other parameters, or key stores that do not belong together.
+    """
+    theirs = yield from receive(Hello)
+    mine = _hello(Role.ALICE, params, vault, secrets, simulated)
+    yield from send(mine)
+    _check(mine, theirs)
+    # Bob commits only after Alice did, so what Alice merely prepared exists nowhere else.
+    vault.discard()
+    bob_committed = _after(theirs, vault.committed)
+    return _agree(mine, theirs, bob_committed=bob_committed, alice_committed=vault.committed)
+
+
+def bob(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulated: bool) -> Steps[SessionStart]:
+    """Bob's part; raises the same."""
+    mine = _hello(Role.BOB, params, vault, secrets, simulated)
+    yield from send(mine)
+    theirs = yield from receive(Hello)
+    _check(mine, theirs)
+    if vault.prepared >= 0 and theirs.committed >= vault.prepared:
+        vault.commit(vault.prepared)
+    else:
+        vault.discard()
+    return _agree(theirs, mine, bob_committed=vault.committed, alice_committed=theirs.committed)
+
+
+def _hello(role: Role, params: SessionParameters, vault: Vault, secrets: SecretBits, simulated: bool) -> Hello:
+    return Hello(
+        version=PROTOCOL_VERSION,
+        role=role.value,
+        software=f"entangled-qkd {__version__}",
+        session_nonce=secrets.take_bytes(NONCE_BYTES),
+        parameters=params.to_json(),
+        committed=vault.committed,
+        prepared=vault.prepared,
+        simulated=simulated,
+    )
+
+
+def _after(theirs: Hello, alice_committed: int) -> int:
+    """What Bob will have committed once he has read Alice's answer."""
+    finishes = theirs.prepared >= 0 and alice_committed >= theirs.prepared
+    return max(theirs.committed, theirs.prepared) if finishes else theirs.committed
+
+
+def _check(mine: Hello, theirs: Hello) -> None:
+    if theirs.version != mine.version:
+        raise RemoteProtocolError(
+            f"the peer speaks protocol version {theirs.version} ({theirs.software}), this side {mine.version}",
+            hint="install the same release at both ends",
+        )
+    if theirs.role == mine.role:
+        raise RemoteProtocolError(f"both ends are configured as {mine.role}", hint="one must be alice, the other bob")
+    if len(theirs.session_nonce) != NONCE_BYTES:
+        raise RemoteProtocolError(f"a session nonce has {NONCE_BYTES} bytes, not {len(theirs.session_nonce)}")
+    if theirs.parameters != mine.parameters:
+        raise RemoteProtocolError(f"the two ends disagree on {_differences(mine, theirs)}")
+
+
+def _differences(mine: Hello, theirs: Hello) -> str:
+    """Name the parameters that differ, mine first."""
+    try:
+        other = msgspec.json.decode(theirs.parameters, type=dict[str, object])
+    except msgspec.DecodeError:
+        return "the session parameters (the peer's are unreadable)"
+    own = msgspec.json.decode(mine.parameters, type=dict[str, object])
+    names = [name for name in sorted(own | other) if own.get(name) != other.get(name)]
+    return ", ".join(f"{n} (here {own.get(n)!r}, there {other.get(n)!r})" for n in names) or "the session parameters"
+
+
+def _agree(from_alice: Hello, from_bob: Hello, *, bob_committed: int, alice_committed: int) -> SessionStart:
+    if bob_committed != alice_committed:
+        raise RemoteProtocolError(
+            f"Alice holds blocks up to {alice_committed}, Bob up to {bob_committed}: these key stores are no pair",
+            hint="restore the matching stores, or start both ends with new ones and a new pre-shared secret",
+        )
+    identity = hashlib.sha256(b"entangled-qkd session" + from_alice.session_nonce + from_bob.session_nonce).digest()
+    return SessionStart(identity[:16], alice_committed + 1, from_alice.simulated or from_bob.simulated)

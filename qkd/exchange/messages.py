@@ -1,0 +1,155 @@
+"""Every message that either party ever sends: all that Eve may read is this file.
+
+Bits travel packed, most significant bit first (`qkd.bits`); numbers travel as MessagePack. A message is a tagged
+struct; unknown fields and unknown tags are refused. Directions are Alice -> Bob (A>B), Bob -> Alice (B>A) or both.
+
+The conversation is half-duplex: at any moment exactly one side may speak, so both sides record the same transcript.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Base of all messages; never sent itself."""
+
+
+class Hello(Message, frozen=True):
+    """Both, first on a line (Bob speaks first): who I am, what I run, where I stand.
+
+    `committed` is the number of the last block whose key this side holds for good, `prepared` that of a block
+    waiting for the other side's word, or -1. `parameters` is the JSON of the session parameters: both must be equal.
+    """
+
+    version: int
+    role: str
+    software: str
+    session_nonce: bytes
+    parameters: bytes
+    committed: int
+    prepared: int
+    simulated: bool
+
+
+class Detections(Message, frozen=True):
+    """B>A: when Bob detected something and in which basis; never what.
+
+    Times are coarsened to `bin_ps`; `deltas` codes the differences (see `qkd.exchange.codec`). `ended` says that
+    Bob's tagger has no more.
+    """
+
+    start_bin: int
+    bin_ps: int
+    count: int
+    width: int
+    deltas: bytes
+    bases: bytes
+    ended: bool
+
+
+class MoreDetections(Message, frozen=True):
+    """A>B: the clocks are not yet aligned; keep what you sent pending and send more."""
+
+
+class Kept(Message, frozen=True):
+    """A>B: which of Bob's pending events Alice shares with him in the same basis (index differences, coded)."""
+
+    count: int
+    width: int
+    deltas: bytes
+    ended: bool
+
+
+class SampleRequest(Message, frozen=True):
+    """A>B: Alice's bits at sample positions drawn from `seed`, per basis; these bits leave the key."""
+
+    seed: bytes
+    bits_z: bytes
+    bits_x: bytes
+
+
+class SampleAnswer(Message, frozen=True):
+    """B>A: Bob's bits at the same positions."""
+
+    bits_z: bytes
+    bits_x: bytes
+
+
+class CascadeStart(Message, frozen=True):
+    """A>B: the public seed of all permutations and masks of this block, drawn after sifting."""
+
+    seed: bytes
+
+
+class Parities(Message, frozen=True):
+    """A>B: Alice's parities of the blocks due in this round, in schedule order."""
+
+    bits: bytes
+
+
+class ParityDifferences(Message, frozen=True):
+    """B>A: for each of those blocks, whether Bob's parity differs."""
+
+    bits: bytes
+
+
+class VerificationTags(Message, frozen=True):
+    """A>B: universal-hash tags of Alice's corrected strings, under a fresh public hash seed."""
+
+    seed: bytes
+    tag_z: bytes
+    tag_x: bytes
+
+
+class VerificationResult(Message, frozen=True):
+    """B>A: whether Bob's strings give the same tags."""
+
+    equal_z: bool
+    equal_x: bool
+
+
+class Amplify(Message, frozen=True):
+    """A>B: fresh public seeds of the privacy amplification, the lengths they give, and the pad refill."""
+
+    seed_z: bytes
+    seed_x: bytes
+    length_z: int
+    length_x: int
+    refill_alice: int
+    refill_bob: int
+
+
+class Tag(Message, frozen=True):
+    """Both: a one-time-padded tag over the whole transcript of this block so far."""
+
+    pad: int
+    tag: bytes
+
+
+class Abort(Message, frozen=True):
+    """Both: no key from this block. `reason` is the error's class name, `text` its message, `numbers` its figures."""
+
+    reason: str
+    text: str
+    numbers: dict[str, float]
+
+
+AnyMessage = (
+    Hello
+    | Detections
+    | MoreDetections
+    | Kept
+    | SampleRequest
+    | SampleAnswer
+    | CascadeStart
+    | Parities
+    | ParityDifferences
+    | VerificationTags
+    | VerificationResult
+    | Amplify
+    | Tag
+    | Abort
+)

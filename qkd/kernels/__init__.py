@@ -1,0 +1,1 @@
+"""Compiled loops only: arrays in, arrays out. Validation lives with the callers."""

@@ -1,0 +1,29 @@
+"""Fisher-Yates shuffle driven by a stream of 32-bit words (loop of `qkd.randomness.expand_permutation`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from distribution.kernels._jit import kernel
+
+
+@kernel
+def fisher_yates(permutation: npt.NDArray[np.uint32], words: npt.NDArray[np.uint32]) -> int:
+    """Shuffle in place from the top; returns the words used, or -1 if they ran out."""
+    used = np.int64(0)
+    for i in range(permutation.size - 1, 0, -1):
+        m = np.uint64(i + 1)
+        limit = (np.uint64(1 << 32) // m) * m
+        while True:
+            if used >= words.size:
+                return -1
+            w = np.uint64(words[used])
+            used += 1
+            if w < limit:
+                break
+        j = np.int64(w % m)
+        held = permutation[i]
+        permutation[i] = permutation[j]
+        permutation[j] = held
+    return used

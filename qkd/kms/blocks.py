@@ -1,0 +1,221 @@
+"""Blocks on their way into the store: prepared (durable, not deliverable), then committed or discarded.
+
+A commit is one transaction: the front of the key becomes pads for Alice, then for Bob, the rest is cut into
+units, and the block's own copy of the key goes. What is left over after the last whole unit is dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from qkd.block import SecretBlock
+from qkd.errors import LocalProtocolError, ParameterError
+from qkd.exchange.steps import Role
+from qkd.kms.cipher import RowCipher
+from qkd.kms.database import Database, blocks, units
+from qkd.kms.key import Provenance, StoredBlock, unit_id, unit_owner
+from qkd.kms.pads import PAD_BYTES, PadQueues
+from qkd.session import BlockReport
+
+SESSION_ID_BYTES = 16
+
+_insert_unit = insert(units)
+
+
+class BlockBooks:
+    """The blocks of one database.
+
+    Args:
+        database: the open store.
+        cipher: seals prepared keys and units.
+        pads: where refills go.
+        unit_bits: length of a unit, a multiple of 8.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        cipher: RowCipher,
+        pads: PadQueues,
+        unit_bits: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._pads = pads
+        self._unit_bits = unit_bits
+        self._clock = clock
+
+    def prepare(self, block: SecretBlock) -> None:
+        """Keep a block durably without making it deliverable; replaces an earlier prepared one.
+
+        Raises:
+            ParameterError: its counts contradict each other.
+            LocalProtocolError: its number is not above that of the last committed block.
+        """
+        _check(block)
+        row = {
+            "number": block.number,
+            "session_id": block.session_id,
+            "sealed": self._cipher.seal("blocks", str(block.number), block.key),
+            "bits": block.bits,
+            "refill_alice": block.refill_alice,
+            "refill_bob": block.refill_bob,
+            "report": msgspec.json.encode(block.report).decode(),
+            "simulated": int(block.simulated),
+            "created_s": int(self._clock()),
+            "units": 0,
+            "delivered": 0,
+            "void": 0,
+        }
+        with self._database.transaction() as connection:
+            committed = _committed(connection)
+            if block.number <= committed:
+                raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
+            connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+            connection.execute(insert(blocks).values(row))
+
+    def commit(self, number: int) -> None:
+        """Make the prepared block deliverable and refill the pads, durably and once; a second time is no-op.
+
+        Raises:
+            LocalProtocolError: another block is prepared, or none.
+        """
+        with self._database.transaction() as connection:
+            if number <= _committed(connection):
+                return
+            prepared = _prepared(connection)
+            if prepared is None or prepared.number != number:
+                have = "none" if prepared is None else f"block {prepared.number}"
+                raise LocalProtocolError(f"block {number} was to be committed, {have} is prepared")
+            key = self._cipher.open("blocks", str(number), prepared.sealed)
+            key = self._refill(connection, prepared, key)
+            count = self._cut(connection, prepared, key)
+            connection.execute(
+                update(blocks).where(blocks.c.number == number).values(sealed=None, units=count)
+            )
+
+    def discard(self) -> None:
+        """Destroy the prepared block, if there is one."""
+        with self._database.transaction() as connection:
+            connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+
+    @property
+    def committed(self) -> int:
+        """Number of the last committed block, or -1."""
+        with self._database.transaction() as connection:
+            return _committed(connection)
+
+    @property
+    def prepared(self) -> int:
+        """Number of the prepared block, or -1."""
+        with self._database.transaction() as connection:
+            row = _prepared(connection)
+            return -1 if row is None else row.number
+
+    def summary(self) -> list[StoredBlock]:
+        """The committed blocks, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                select(blocks).where(blocks.c.sealed.is_(None)).order_by(blocks.c.number)
+            ).all()
+        return [self._stored(row) for row in rows]
+
+    def provenance(self, connection: Connection, numbers: set[int]) -> dict[int, Provenance]:
+        """Where the keys of these blocks came from, by block number; within a transaction of the caller."""
+        rows = connection.execute(select(blocks).where(blocks.c.number.in_(sorted(numbers))))
+        return {row.number: _provenance(row) for row in rows}
+
+    def _refill(self, connection: Connection, row: Row[Any], key: bytes) -> bytes:
+        """Turn the front of the key into pads; what remains of it."""
+        for sender, count in ((Role.ALICE, row.refill_alice), (Role.BOB, row.refill_bob)):
+            fresh = [key[i * PAD_BYTES : (i + 1) * PAD_BYTES] for i in range(count)]
+            if fresh:
+                self._pads.append(connection, sender, fresh)
+            key = key[count * PAD_BYTES :]
+        return key
+
+    def _cut(self, connection: Connection, row: Row[Any], key: bytes) -> int:
+        """Cut the rest of the key into units; how many."""
+        size = self._unit_bits // 8
+        count = _unit_bits_of(row) // self._unit_bits
+        rows = []
+        for index in range(count):
+            name = unit_id(row.session_id, row.number, index)
+            rows.append(
+                {
+                    "unit_id": name,
+                    "block": row.number,
+                    "owner": unit_owner(index).value,
+                    "sealed": self._cipher.seal("units", name, key[index * size : (index + 1) * size]),
+                }
+            )
+        if rows:
+            connection.execute(_insert_unit, rows)
+        return count
+
+    def _stored(self, row: Row[Any]) -> StoredBlock:
+        source = _provenance(row)
+        return StoredBlock(
+            number=row.number,
+            session_id=source.session_id,
+            created_s=row.created_s,
+            simulated=source.simulated,
+            label=source.label,
+            bits=row.bits,
+            refill_bits=row.bits - _unit_bits_of(row),
+            dropped_bits=_unit_bits_of(row) - row.units * self._unit_bits,
+            units=row.units,
+            delivered=row.delivered,
+            void=row.void,
+            report=msgspec.json.decode(row.report, type=BlockReport),
+        )
+
+
+def _check(block: SecretBlock) -> None:
+    if not 0 <= block.number < 1 << 63:
+        raise ParameterError(f"block number {block.number} must be in 0 .. 2^63 - 1")
+    if len(block.session_id) != SESSION_ID_BYTES:
+        raise ParameterError(
+            f"the session id has {len(block.session_id)} bytes, it must have {SESSION_ID_BYTES}"
+        )
+    if len(block.key) != (block.bits + 7) // 8:
+        raise ParameterError(f"a key of {block.bits} bits came in {len(block.key)} bytes")
+    if min(block.refill_alice, block.refill_bob) < 0 or _unit_bits_of(block) < 0:
+        raise ParameterError(
+            f"refills of {block.refill_alice} and {block.refill_bob} pads do not fit {block.bits} bits of key"
+        )
+
+
+def _unit_bits_of(block: SecretBlock | Row[Any]) -> int:
+    """Bits of a block that remain for applications."""
+    return int(block.bits - 8 * PAD_BYTES * (block.refill_alice + block.refill_bob))
+
+
+def _committed(connection: Connection) -> int:
+    number = connection.scalar(select(func.max(blocks.c.number)).where(blocks.c.sealed.is_(None)))
+    return -1 if number is None else int(number)
+
+
+def _prepared(connection: Connection) -> Row[Any] | None:
+    return connection.execute(select(blocks).where(blocks.c.sealed.isnot(None))).one_or_none()
+
+
+def _provenance(row: Row[Any]) -> Provenance:
+    report = msgspec.json.decode(row.report, type=BlockReport)
+    return Provenance(
+        block=row.number,
+        session_id=row.session_id.hex(),
+        qber_z=report.qber_z,
+        qber_x=report.qber_x,
+        eps_total=report.eps_total,
+        label=report.label,
+        simulated=bool(row.simulated),
+        created_s=row.created_s,
+    )

@@ -1,0 +1,140 @@
+"""What the key store hands in and out: units, assignments, delivered keys and their provenance.
+
+A committed block is cut into *units* of equal length; a *key* is one unit or several. Both nodes name a unit
+by the same UUID, computed from the block's public number and session, never from its bytes; a key's ID is
+that of its first unit. The *owner* of a unit is the node at which a master may take it, so that the two nodes
+never both give it away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from enum import Enum
+
+from qkd.exchange.steps import Role
+from qkd.session import BlockReport
+
+_UNIT_DOMAIN = b"entangled-qkd unit id v1\x00"
+
+
+class UnitState(Enum):
+    """Where a unit is in its life; every unit is in exactly one of these."""
+
+    AVAILABLE = "available"
+    RESERVED = "reserved"
+    ASSIGNED = "assigned"
+    DELIVERED = "delivered"
+    VOID = "void"
+
+
+def unit_id(session_id: bytes, number: int, index: int) -> str:
+    """UUID (version 8, RFC 9562 section 5.8) of one unit, the same at both nodes.
+
+    Args:
+        session_id: the block's 16 public bytes.
+        number: number of the block in the life of the link.
+        index: place of the unit in the block, from 0.
+    """
+    digest = hashlib.sha256(
+        _UNIT_DOMAIN + session_id + number.to_bytes(8, "big") + index.to_bytes(8, "big")
+    ).digest()
+    value = int.from_bytes(digest[:16], "big")
+    value = value & ~(0xF << 76) | 8 << 76
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return str(uuid.UUID(int=value))
+
+
+def unit_owner(index: int) -> Role:
+    """The node whose master may take the unit at this place of a block: even ones Alice's, odd ones Bob's."""
+    return Role.BOB if index % 2 else Role.ALICE
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which units make up a key, and for whom; holds no secret and travels between the two key managers.
+
+    Attributes:
+        key_id: UUID text, that of the first unit.
+        unit_ids: UUID texts in the order in which their bytes are joined.
+        size_bits: length of the key; what the last unit has beyond it is dropped.
+        master: SAE that asked for the key.
+        slaves: SAEs that may collect it at the other node, each once.
+    """
+
+    key_id: str
+    unit_ids: tuple[str, ...]
+    size_bits: int
+    master: str
+    slaves: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where key bits came from: one block of the link.
+
+    Attributes:
+        block: number of the block; session_id: its 16 public bytes, hex.
+        qber_z, qber_x: error fractions found; eps_total: failure probability of the block's key.
+        label, simulated: the report's label, and True when the photons came from a simulator.
+        created_s: Unix time at which this node prepared the block.
+    """
+
+    block: int
+    session_id: str
+    qber_z: float
+    qber_x: float
+    eps_total: float
+    label: str
+    simulated: bool
+    created_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredKey:
+    """A key on its way to an application; the store no longer holds it for this caller.
+
+    Attributes:
+        key_id: UUID text.
+        key: its bytes, never shown.
+        size_bits: 8 * len(key).
+        master, slaves: for whom it was made.
+        provenance: the blocks its units came from, in order; most keys have one.
+    """
+
+    key_id: str
+    key: bytes = field(repr=False)
+    size_bits: int
+    master: str
+    slaves: tuple[str, ...]
+    provenance: tuple[Provenance, ...]
+
+    @property
+    def eps_total(self) -> float:
+        """Failure probability of the key: those of its blocks, added."""
+        return sum(source.eps_total for source in self.provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """One committed block in the store's books; the counts of units add up.
+
+    Attributes:
+        number, session_id (hex), created_s, simulated, label: as in `Provenance`. bits: length of the block's
+        secret key; refill_bits: what became pads; dropped_bits: shorter than a unit. units: how many were
+        cut; delivered, void: how many of these are gone, and why. report: the figures of the block.
+    """
+
+    number: int
+    session_id: str
+    created_s: int
+    simulated: bool
+    label: str
+    bits: int
+    refill_bits: int
+    dropped_bits: int
+    units: int
+    delivered: int
+    void: int
+    report: BlockReport

@@ -1,0 +1,376 @@
+"""The key store of one node: pads and blocks for the engine (it is its `Vault`), keys for applications.
+
+A key is reserved at the master's node, assigned to its slaves at the other, and delivered once at each: the
+transaction that reads a key's bytes deletes them, so a crash may lose a key but never gives it out twice.
+Everything secret rests encrypted (`qkd.kms.cipher`). May be used from several threads.
+
+What a store cannot notice is that its file was put back from an old copy: never restore one, make a new
+store.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import Connection, insert, select
+
+from qkd.block import SecretBlock
+from qkd.errors import KeyExhausted, KeyNotFound, KeyStoreError, NotAuthorised, ParameterError
+from qkd.exchange.steps import Role
+from qkd.kms import records
+from qkd.kms.blocks import BlockBooks
+from qkd.kms.cipher import SALT_BYTES, RowCipher
+from qkd.kms.database import Database, meta
+from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState
+from qkd.kms.pads import PadQueues
+
+
+class KeyStore:
+    """One node's keys; made by `KeyStore.open`.
+
+    Its Vault methods are those of `qkd.block.Vault`; see `qkd.kms.pads` and `qkd.kms.blocks` for their rules.
+    """
+
+    def __init__(
+        self, database: Database, cipher: RowCipher, role: Role, unit_bits: int, clock: Callable[[], float]
+    ):
+        self.role = role
+        self.unit_bits = unit_bits
+        self._database = database
+        self._cipher = cipher
+        self._pads = PadQueues(database, cipher, role)
+        self._blocks = BlockBooks(database, cipher, self._pads, unit_bits, clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        master_key: bytes,
+        *,
+        role: Role,
+        unit_bits: int = 256,
+        clock: Callable[[], float] = time.time,
+    ) -> KeyStore:
+        """Open a store, or make one where there is none.
+
+        Args:
+            path: the database file; a lock file and SQLite's logs lie beside it.
+            master_key: 32 bytes, under which everything secret is encrypted.
+            role: which node this is; a store is one node's for life.
+            unit_bits: granularity of keys, a multiple of 8 in 64 .. 4096; equal at both nodes, and for life.
+            clock: Unix time in seconds.
+
+        Raises:
+            ParameterError: a wrong key length or unit length.
+            KeyStoreError: in use by another process, wrong master key, other role or unit, damaged file.
+        """
+        if unit_bits % 8 or not 64 <= unit_bits <= 4096:
+            raise ParameterError(f"unit_bits = {unit_bits} must be a multiple of 8 in 64 .. 4096")
+        database = Database(Path(path))
+        try:
+            cipher = _unlock(database, master_key, role, unit_bits)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, cipher, role, unit_bits, clock)
+
+    def close(self) -> None:
+        """Give the file up; every later call raises KeyStoreError. Harmless when done twice."""
+        self._database.close()
+
+    def __enter__(self) -> KeyStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<KeyStore of {self.role.value} in {self._database.path}>"
+
+    # The engine's side: qkd.block.Vault.
+
+    def install_pre_shared(self, data: bytes) -> None:
+        """Deal out the pre-shared secret into hash keys and pads, once; see `PadQueues`."""
+        self._pads.install_pre_shared(data)
+
+    def hash_key(self, sender: Role) -> bytes:
+        """The 16-byte hash key r of the tags that `sender` sends."""
+        return self._pads.hash_key(sender)
+
+    def take_pad(self, sender: Role) -> tuple[int, bytes]:
+        """Number and 16 bytes of the next own pad; burnt from now on. Raises KeyExhausted."""
+        return self._pads.take(sender)
+
+    def peer_pad(self, sender: Role, number: int) -> bytes:
+        """The pad that the peer names; burnt from now on, with all before it. Raises AuthenticationError."""
+        return self._pads.take_peers(sender, number)
+
+    def pads_left(self, sender: Role) -> int:
+        """How many unused pads `sender` has."""
+        return self._pads.left(sender)
+
+    def prepare(self, block: SecretBlock) -> None:
+        """Keep the block durably without making it deliverable; replaces an earlier prepared one."""
+        self._blocks.prepare(block)
+
+    def commit(self, number: int) -> None:
+        """Make the prepared block deliverable and refill the pads, durably and once."""
+        self._blocks.commit(number)
+
+    def discard(self) -> None:
+        """Destroy the prepared block, if there is one."""
+        self._blocks.discard()
+
+    @property
+    def committed(self) -> int:
+        """Number of the last committed block, or -1."""
+        return self._blocks.committed
+
+    @property
+    def prepared(self) -> int:
+        """Number of the prepared block, or -1."""
+        return self._blocks.prepared
+
+    # The applications' side.
+
+    def reserve(self, master: str, slaves: tuple[str, ...], number: int, size_bits: int) -> list[Assignment]:
+        """Set units of this node aside for new keys, oldest first; durable, all or none.
+
+        Args:
+            master: SAE that asks.
+            slaves: SAEs that may collect each key at the other node.
+            number: how many keys.
+            size_bits: length of each, a multiple of 8.
+
+        Raises:
+            KeyExhausted: too few units; nothing was set aside.
+            ParameterError: a count or length is impossible, or there is no slave.
+        """
+        _check_request(slaves, number, size_bits)
+        per_key = self._units_per_key(size_bits)
+        with self._database.transaction() as connection:
+            free = records.oldest_free(connection, self.role.value, number * per_key)
+            if len(free) < number * per_key:
+                have = len(free) // per_key
+                raise KeyExhausted(
+                    f"{number} keys of {size_bits} bits were asked for and {have} are in store",
+                    available=have,
+                    requested=number,
+                )
+            groups = [tuple(free[i : i + per_key]) for i in range(0, len(free), per_key)]
+            made = [Assignment(group[0], group, size_bits, master, slaves) for group in groups]
+            records.bind(connection, made, UnitState.RESERVED)
+        return made
+
+    def assign(self, assignments: Sequence[Assignment]) -> None:
+        """Set the units aside that the peer reserved for its masters; durable, all or none.
+
+        The same assignment again is no-op, so after a lost answer the peer may simply ask again.
+
+        Raises:
+            KeyNotFound: a unit is not here, not the peer's, or taken.
+            ParameterError: an assignment contradicts itself.
+        """
+        for assignment in assignments:
+            self._check_assignment(assignment)
+        _check_distinct([name for assignment in assignments for name in assignment.unit_ids])
+        with self._database.transaction() as connection:
+            known = records.load(connection, [a.key_id for a in assignments], UnitState.ASSIGNED)
+            new = [a for a in assignments if known.get(a.key_id) != a]
+            wanted = [name for a in new for name in a.unit_ids]
+            free = records.free_units(connection, wanted, self.role.peer.value)
+            _check_present([name for name in wanted if name in free], wanted)
+            records.bind(connection, new, UnitState.ASSIGNED)
+
+    def deliver_reserved(self, key_ids: Sequence[str]) -> list[DeliveredKey]:
+        """Hand keys to their master, once; their bytes are deleted in the same transaction. All or none.
+
+        Raises:
+            KeyNotFound: one is not reserved here, or was delivered.
+            ParameterError: one is named twice.
+        """
+        _check_distinct(key_ids)
+        with self._database.transaction() as connection:
+            found = records.load(connection, key_ids, UnitState.RESERVED)
+            _check_present(found, key_ids)
+            delivered = self._read(connection, found, key_ids)
+            records.finish(connection, key_ids, UnitState.DELIVERED)
+        return delivered
+
+    def deliver_assigned(
+        self, key_ids: Sequence[str], caller: str, *, master: str | None = None
+    ) -> list[DeliveredKey]:
+        """Hand keys to one of their slaves, once each; deleted when the last slave has them. All or none.
+
+        Args:
+            key_ids: which.
+            caller: the SAE that asks.
+            master: when given, only keys that this SAE had made count as found.
+
+        Raises:
+            KeyNotFound: one is not assigned here, or this caller had it before.
+            NotAuthorised: one was not made for this caller.
+            ParameterError: one is named twice.
+        """
+        _check_distinct(key_ids)
+        with self._database.transaction() as connection:
+            found = records.load(connection, key_ids, UnitState.ASSIGNED)
+            _check_present([n for n, a in found.items() if master is None or a.master == master], key_ids)
+            _check_caller(found, caller)
+            had = records.collected(connection, key_ids, by=caller)
+            _check_present([name for name in key_ids if name not in had], key_ids)
+            delivered = self._read(connection, found, key_ids)
+            last = records.collect(connection, key_ids, caller)
+            records.finish(connection, last, UnitState.DELIVERED)
+        return delivered
+
+    def void(self, key_ids: Sequence[str]) -> list[str]:
+        """Destroy keys that nobody has received yet; which of them were there to destroy.
+
+        Keys that are unknown, delivered, void already, or collected by one of several slaves are left as they
+        are.
+        """
+        with self._database.transaction() as connection:
+            found = records.load(connection, key_ids)
+            had = records.collected(connection, key_ids)
+            doomed = [name for name in found if name not in had]
+            records.finish(connection, doomed, UnitState.VOID)
+        return doomed
+
+    def reserved(self) -> list[Assignment]:
+        """Keys reserved and neither delivered nor void, oldest first: what a crash may have left behind."""
+        with self._database.transaction() as connection:
+            return records.load_state(connection, UnitState.RESERVED)
+
+    def assigned(self) -> list[Assignment]:
+        """Keys that wait here for a slave, oldest first."""
+        with self._database.transaction() as connection:
+            return records.load_state(connection, UnitState.ASSIGNED)
+
+    def stored_key_count(self, size_bits: int | None = None) -> int:
+        """How many keys of this length (default: one unit) this node could reserve now."""
+        per_key = self._units_per_key(self.unit_bits if size_bits is None else size_bits)
+        with self._database.transaction() as connection:
+            return records.count_free(connection, self.role.value) // per_key
+
+    def pool_bits(self) -> int:
+        """Bits in available units, this node's and the peer's."""
+        with self._database.transaction() as connection:
+            return records.count_free(connection) * self.unit_bits
+
+    def blocks(self) -> list[StoredBlock]:
+        """The committed blocks and what became of their units, oldest first."""
+        return self._blocks.summary()
+
+    def unit_census(self) -> dict[UnitState, int]:
+        """How many units are in each state; together, those that all blocks were cut into."""
+        with self._database.transaction() as connection:
+            return records.census(connection)
+
+    def _units_per_key(self, size_bits: int) -> int:
+        _check_size(size_bits)
+        return -(-size_bits // self.unit_bits)
+
+    def _check_assignment(self, assignment: Assignment) -> None:
+        _check_request(assignment.slaves, 1, assignment.size_bits)
+        named, needed = len(assignment.unit_ids), self._units_per_key(assignment.size_bits)
+        if named != needed or assignment.key_id != assignment.unit_ids[0]:
+            raise ParameterError(
+                f"key {assignment.key_id}, {assignment.size_bits} bits, names {named} units, takes {needed}"
+                f" of {self.unit_bits} bits, the first of the same name",
+                hint="the two nodes must run with the same unit_bits",
+            )
+
+    def _read(
+        self, connection: Connection, found: dict[str, Assignment], key_ids: Sequence[str]
+    ) -> list[DeliveredKey]:
+        joined, sources = records.key_bytes(connection, self._cipher, key_ids)
+        known = self._blocks.provenance(
+            connection, {number for numbers in sources.values() for number in numbers}
+        )
+        return [
+            DeliveredKey(
+                key_id=name,
+                key=joined[name][: found[name].size_bits // 8],
+                size_bits=found[name].size_bits,
+                master=found[name].master,
+                slaves=found[name].slaves,
+                provenance=tuple(known[number] for number in sources[name]),
+            )
+            for name in key_ids
+        ]
+
+
+def _unlock(database: Database, master_key: bytes, role: Role, unit_bits: int) -> RowCipher:
+    """The cipher of a store; a new store is bound to this master key, role and unit length first."""
+    binding = f"{role.value} {unit_bits}"
+    with database.transaction() as connection:
+        known = {row.name: row.value for row in connection.execute(select(meta)).all()}
+        if "salt" in known and "check" in known:
+            cipher = RowCipher(master_key, known["salt"])
+            _check_binding(cipher, known["check"], binding, database.path)
+            return cipher
+        salt = os.urandom(SALT_BYTES)
+        cipher = RowCipher(master_key, salt)
+        check = cipher.seal("meta", "check", binding.encode())
+        connection.execute(insert(meta), [{"name": "salt", "value": salt}, {"name": "check", "value": check}])
+        return cipher
+
+
+def _check_binding(cipher: RowCipher, check: bytes, binding: str, path: Path) -> None:
+    try:
+        known = cipher.open("meta", "check", check).decode()
+    except KeyStoreError as error:
+        raise KeyStoreError(
+            f"the master key does not open {path}", hint="name the master key file that made this store"
+        ) from error
+    if known != binding:
+        raise KeyStoreError(
+            f"{path} is a store of {known}-bit units, it was opened as one of {binding}-bit units",
+            hint="role and unit_bits are a store's for life: name the right file, or make a new store",
+        )
+
+
+def _check_request(slaves: tuple[str, ...], number: int, size_bits: int) -> None:
+    _check_size(size_bits)
+    if number < 1:
+        raise ParameterError(f"{number} keys were asked for: must be at least 1")
+    if not slaves or len(set(slaves)) != len(slaves) or not all(slaves):
+        raise ParameterError(f"slaves = {slaves} must name at least one SAE, none of them twice")
+
+
+def _check_size(size_bits: int) -> None:
+    if size_bits < 8 or size_bits % 8:
+        raise ParameterError(f"size_bits = {size_bits} must be a multiple of 8, at least 8")
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ParameterError(f"{_some(twice)} named more than once")
+
+
+def _check_present(found: Container[str], names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise KeyNotFound(f"{_some(missing)} not here, or not any more")
+
+
+def _check_caller(found: dict[str, Assignment], caller: str) -> None:
+    foreign = [name for name, assignment in found.items() if caller not in assignment.slaves]
+    if foreign:
+        raise NotAuthorised(f"{_some(foreign)} not made for {caller}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, for a message."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    verb = " is" if len(names) == 1 else " are"
+    return "key " + ", ".join(names[:3]) + more + verb

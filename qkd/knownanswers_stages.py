@@ -1,0 +1,255 @@
+"""Runners for the stages after sifting: error correction, verification, privacy amplification, tags, key length."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+
+import numpy as np
+
+from qkd import finitekey, privacy, verification
+from qkd.bits import Bits, pack
+from qkd.exchange import auth
+from qkd.exchange.codec import decode, encode
+from qkd.exchange.engine import Engine
+from qkd.exchange.messages import Message, Tag
+from qkd.exchange.steps import Role, Steps
+from qkd.exchange.transcript import Transcript
+from qkd.knownanswers_frame import (
+    Answer,
+    Conversation,
+    GivenBits,
+    Json,
+    Mismatch,
+    Runner,
+    bits_json,
+    bits_of,
+)
+from qkd.randomness import expand_bits, expand_permutation
+from qkd.reconciliation import cascade
+from qkd.testing import MemoryVault
+
+# ------------------------------------------------------------------------------------------ error correction
+
+
+def _preset(parameters: Json) -> cascade.CascadePreset:
+    return cascade.CascadePreset(
+        "vector",
+        parameters["first"],
+        parameters["second"],
+        tuple(parameters["later"]),
+        parameters["masks"],
+        "a vector",
+    )
+
+
+def _reconcile(
+    alice: list[Bits], bob: list[Bits], qbers: list[float], preset: cascade.CascadePreset, seed: str
+) -> tuple[cascade.Reconciled, list[Message]]:
+    """Both roles over the codec; Bob's result and all messages."""
+
+    def frames(strings: list[Bits]) -> list[cascade.Frame]:
+        return [cascade.Frame(bits, qber) for bits, qber in zip(strings, qbers, strict=True)]
+
+    talk = Conversation()
+    _, result = talk.between(
+        cascade.alice(frames(alice), preset, GivenBits([seed])), cascade.bob(frames(bob), preset)
+    )
+    return result, [decode(encoded) for _, encoded in talk.messages]
+
+
+def _cascade(group: Json, test: Json) -> Answer:
+    preset = _preset(group["parameters"])
+    frames = test["frames"]
+    qbers = [frame["qber"] for frame in frames]
+    result, said = _reconcile(
+        [bits_of(frame["alice"]) for frame in frames],
+        [bits_of(frame["bob"]) for frame in frames],
+        qbers,
+        preset,
+        group["randomness"]["seed"],
+    )
+    sizes = [frame["alice"]["bitLength"] for frame in frames]
+    return Answer(
+        {
+            "corrected": [bits_json(bits) for bits in result.strings],
+            "leakEcBits": result.leak_bits.tolist(),
+            "errors": result.errors.tolist(),
+        },
+        {
+            "blockLengths": [preset.block_lengths(n, q) for n, q in zip(sizes, qbers, strict=True)],
+            "parities": [m.bits.hex() for m in said[1::2]],  # type: ignore[attr-defined]
+            "differences": [m.bits.hex() for m in said[2::2]],  # type: ignore[attr-defined]
+        },
+    )
+
+
+def _cascade_hostile(group: Json, test: Json) -> Answer:
+    """One role against scripted messages; only errors are expected of it."""
+    preset = _preset(group["parameters"])
+    frames = [cascade.Frame(bits_of(frame["bits"]), frame["qber"]) for frame in test["frames"]]
+    role = Role(test["role"])
+    steps: Steps[cascade.Reconciled] = (
+        cascade.alice(frames, preset, GivenBits([group["randomness"]["seed"]]))
+        if role is Role.ALICE
+        else cascade.bob(frames, preset)
+    )
+    engine = Engine(role, steps, Transcript())
+    for encoded in test["received"]:
+        engine.receive(bytes.fromhex(encoded))
+    return Answer({})
+
+
+def _cascade_accumulated(group: Json, test: Json) -> Answer:
+    preset = _preset(group["parameters"])
+    n, qber = test["frameBits"], test["qber"]
+    whole = hashlib.sha256()
+    leak = errors = 0
+    for run in range(test["runs"]):
+        seed = hashlib.sha256(bytes.fromhex(group["randomness"]["seed"]) + run.to_bytes(4, "big")).digest()
+        alice = expand_bits(seed, "alice", n)
+        bob = alice.copy()
+        bob[expand_permutation(seed, "errors", n)[: test["errorsPerRun"]]] ^= 1
+        result, said = _reconcile([alice], [bob], [qber], preset, seed.hex())
+        for message in said[1:]:
+            whole.update(message.bits)  # type: ignore[attr-defined]
+        whole.update(pack(result.strings[0]))
+        leak += int(result.leak_bits[0])
+        errors += int(result.errors[0])
+    return Answer({"sha256": whole.hexdigest(), "leakEcBits": leak, "errors": errors})
+
+
+# ------------------------------------------------------------------- verification and privacy amplification
+
+
+def _verification(group: Json, test: Json) -> Answer:
+    tag_bits = group["parameters"]["tagBits"]
+
+    def strings(who: str) -> verification.Strings:
+        return bits_of(test[who]["z"]), bits_of(test[who]["x"])
+
+    talk = Conversation()
+    disclosed, theirs = talk.between(
+        verification.alice(strings("alice"), tag_bits, GivenBits([test["draw"]])),
+        verification.bob(strings("bob"), tag_bits),
+    )
+    if disclosed != theirs:
+        raise Mismatch(f"the roles disagree on what was disclosed: {disclosed} and {theirs}")
+    tags = asdict(disclosed)
+    return Answer(
+        {"verifyBitsZ": tags["bits_z"], "verifyBitsX": tags["bits_x"]},
+        {"messages": [encoded.hex() for _, encoded in talk.messages]},
+    )
+
+
+def _verification_hostile(group: Json, test: Json) -> Answer:
+    strings = bits_of(test["bob"]["z"]), bits_of(test["bob"]["x"])
+    engine = Engine(Role.BOB, verification.bob(strings, group["parameters"]["tagBits"]), Transcript())
+    engine.receive(bytes.fromhex(test["received"]))
+    return Answer({})
+
+
+def _privacy(_group: Json, test: Json) -> Answer:
+    corrected = bits_of(test["input"])
+    seed = privacy.PaSeed.received(corrected, bytes.fromhex(test["seed"]))
+    return Answer({"key": bits_json(privacy.amplify(corrected, test["length"], seed))})
+
+
+def _privacy_accumulated(group: Json, test: Json) -> Answer:
+    n, length = test["inputBits"], test["length"]
+    whole = hashlib.sha256()
+    for run in range(test["runs"]):
+        seed = hashlib.sha256(bytes.fromhex(group["randomness"]["seed"]) + run.to_bytes(4, "big")).digest()
+        corrected = expand_bits(seed, "input", n)
+        drawn = privacy.PaSeed.received(corrected, pack(expand_bits(seed, "seed", n - 1)))
+        whole.update(pack(privacy.amplify(corrected, length, drawn)))
+    return Answer({"sha256": whole.hexdigest()})
+
+
+# ------------------------------------------------------------------------------------------- authentication
+
+
+def _poly1305(_group: Json, test: Json) -> Answer:
+    r, s, message = (bytes.fromhex(test[name]) for name in ("hashKey", "pad", "message"))
+    return Answer({"tag": auth.wegman_carter_tag(r, s, message).hex()})
+
+
+def _tag_context(group: Json, test: Json) -> Answer:
+    """The sender makes the tag over what was said; the receiver checks `presented` (else that tag) over what it saw."""
+    sender, stage = Role(test["sender"]), auth.Stage[test["stage"].upper()]
+    pre_shared = bytes.fromhex(group["randomness"]["preSharedSecret"])
+    sent = _one_tag(pre_shared, sender, stage, test, "said")
+    presented = encode(Tag(test["presented"]["pad"], bytes.fromhex(test["presented"]["tag"])))
+    transcript, context = _as_seen(test["seen"])
+    vault = MemoryVault(pre_shared)
+    checker = Engine(sender.peer, auth.check_tag(vault, sender.peer, context, transcript, stage), transcript)
+    checker.receive(presented)
+    if checker.result != auth.PAD_BITS:
+        raise Mismatch(f"a tag cost {checker.result} bits")
+    return Answer({"pad": sent.pad, "tag": sent.tag.hex()}, {"tagged": _tagged(sender, stage, test["said"]).hex()})
+
+
+def _one_tag(pre_shared: bytes, sender: Role, stage: auth.Stage, test: Json, view: str) -> Tag:
+    transcript, context = _as_seen(test[view])
+    vault = MemoryVault(pre_shared)
+    for _ in range(test["padsUsed"]):
+        vault.take_pad(sender)
+    maker = Engine(sender, auth.send_tag(vault, sender, context, transcript, stage), transcript)
+    tag = decode(maker.take_outgoing()[0])
+    if not isinstance(tag, Tag):
+        raise Mismatch(f"a {type(tag).__name__} was sent where a tag is due")
+    return tag
+
+
+def _as_seen(view: Json) -> tuple[Transcript, auth.TagContext]:
+    transcript = Transcript()
+    for message in view["transcript"]:
+        transcript.add(Role(message["sender"]), bytes.fromhex(message["encoded"]))
+    context = auth.TagContext(
+        session_id=bytes.fromhex(view["sessionId"]), block=view["block"], parameters=view["agreed"].encode()
+    )
+    return transcript, context
+
+
+def _tagged(sender: Role, stage: auth.Stage, view: Json) -> bytes:
+    transcript, context = _as_seen(view)
+    return auth.header(context, sender, stage, len(transcript)) + transcript.recorded()
+
+
+# ----------------------------------------------------------------------------------------------- key length
+
+
+def _key_length(group: Json, test: Json) -> Answer:
+    counts = finitekey.BasisCounts(
+        key_bits=test["keyBits"],
+        test_bits=test["testBits"],
+        test_errors=test["testErrors"],
+        leak_ec_bits=test["leakEcBits"],
+        verify_bits=test["verifyBits"],
+    )
+    best = finitekey.basis_key_length(counts, group["parameters"]["epsSec"])
+    return Answer(
+        {"secretBits": best.secret_bits}, {"raw": best.raw, "phaseErrors": best.phase_errors, "epsPa": best.eps_pa}
+    )
+
+
+def _phase_errors(group: Json, test: Json) -> Answer:
+    e = finitekey.phase_error_bound(
+        test["keyBits"], test["testBits"], test["testErrors"], group["parameters"]["epsSm"]
+    )
+    return Answer({"phaseErrors": e})
+
+
+RUNNERS: dict[str, Runner] = {
+    "CascadeTest": _cascade,
+    "CascadeHostileTest": _cascade_hostile,
+    "CascadeAccumulatedTest": _cascade_accumulated,
+    "VerificationTest": _verification,
+    "VerificationHostileTest": _verification_hostile,
+    "PrivacyTest": _privacy,
+    "PrivacyAccumulatedTest": _privacy_accumulated,
+    "Poly1305Test": _poly1305,
+    "TagTest": _tag_context,
+    "KeyLengthTest": _key_length,
+    "PhaseErrorTest": _phase_errors,
+}

@@ -1,0 +1,134 @@
+"""A whole link in one process: both stations, each with its own tags and vault, over a line in memory.
+
+This is how tag files become keys (`qkd session`) and how tests run the protocol. The two sides share nothing: each
+has its own source, station, secrets and vault, and every message goes through the codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from distribution.delivery import TagSource
+from qkd import bbm92
+from qkd.bbm92 import Outcome
+from qkd.block import Vault
+from qkd.errors import ProtocolAborted
+from qkd.exchange import handshake
+from qkd.exchange.engine import Engine
+from qkd.exchange.handshake import SessionStart
+from qkd.exchange.steps import Role
+from qkd.exchange.transcript import Transcript
+from qkd.randomness import SecretBits
+from qkd.session import SessionParameters
+from qkd.station import Station
+from qkd.transport.memory import MemoryLine, Tamper, untouched
+
+
+@dataclass(slots=True)
+class Side:
+    """One station of the link; `station` is made from the parameters on first use."""
+
+    source: TagSource
+    vault: Vault
+    secrets: SecretBits
+    station: Station | None = None
+
+
+@dataclass(slots=True)
+class Link:
+    """Two sides and what joins them.
+
+    Attributes:
+        params: agreed by both.
+        alice, bob: the sides.
+        tamper: what the line does to messages.
+        transcripts: Alice's record of the last block's conversation, for vectors.
+    """
+
+    params: SessionParameters
+    alice: Side
+    bob: Side
+    tamper: Tamper = untouched
+    transcripts: dict[Role, Transcript] = field(default_factory=dict)
+
+    def blocks(self) -> Iterator[tuple[Outcome, Outcome]]:
+        """Block after block as (Alice's, Bob's) outcome, until a tagger ends.
+
+        Raises:
+            QkdError: a block failed; calling again starts with a new handshake and the tags that remain.
+        """
+        for side in (self.alice, self.bob):
+            side.station = side.station or Station(self.params.double_click_ps, side.secrets)
+        start = self._shake_hands()
+        number = start.next_block
+        while True:
+            outcomes = self._block(start, number)
+            yield outcomes
+            if outcomes[0].ended:
+                return
+            number += 1
+            self._new_transcripts()
+
+    def _new_transcripts(self) -> None:
+        self.transcripts = {role: Transcript() for role in Role}
+
+    def _shake_hands(self) -> SessionStart:
+        self._new_transcripts()
+        simulated = {role: side.source.simulated for role, side in ((Role.ALICE, self.alice), (Role.BOB, self.bob))}
+        alice = Engine(
+            Role.ALICE,
+            handshake.alice(self.params, self.alice.vault, self.alice.secrets, simulated=simulated[Role.ALICE]),
+            self.transcripts[Role.ALICE],
+        )
+        bob = Engine(
+            Role.BOB,
+            handshake.bob(self.params, self.bob.vault, self.bob.secrets, simulated=simulated[Role.BOB]),
+            self.transcripts[Role.BOB],
+        )
+        MemoryLine(alice, bob, tamper=self.tamper).run()
+        return alice.result
+
+    def _block(self, start: SessionStart, number: int) -> tuple[Outcome, Outcome]:
+        assert self.alice.station is not None
+        assert self.bob.station is not None
+        at_alice, at_bob = self.transcripts[Role.ALICE], self.transcripts[Role.BOB]
+        alice = Engine(
+            Role.ALICE,
+            bbm92.alice(self.alice.station, self.params, self.alice.secrets, self.alice.vault, start, number, at_alice),
+            at_alice,
+        )
+        bob = Engine(
+            Role.BOB,
+            bbm92.bob(self.bob.station, self.params, self.bob.vault, start, number, at_bob),
+            at_bob,
+        )
+        MemoryLine(alice, bob, self.alice.source, self.bob.source, self.tamper).run()
+        return alice.result, bob.result
+
+
+@dataclass(slots=True)
+class SessionRecord:
+    """All blocks of a session over recordings, good and bad."""
+
+    outcomes: list[tuple[Outcome, Outcome]] = field(default_factory=list)
+    aborts: list[ProtocolAborted] = field(default_factory=list)
+
+
+def run_to_end(link: Link) -> SessionRecord:
+    """Make blocks until the tags are used up; blocks that abort are recorded and the next one is begun.
+
+    Raises:
+        QkdError: anything but an abort of the protocol.
+    """
+    record = SessionRecord()
+    while True:
+        try:
+            for outcomes in link.blocks():
+                record.outcomes.append(outcomes)
+            return record
+        except ProtocolAborted as error:
+            record.aborts.append(error)
+            stations = (link.alice.station, link.bob.station)
+            if any(s is None or s.ended for s in stations):
+                return record

@@ -1,0 +1,221 @@
+"""A station's configuration: one TOML file, every key checked, unknown keys refused.
+
+Relative paths count from the folder of the file. `example` is the commented file that `qkd config show` prints.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from qkd.errors import ParameterError
+from qkd.exchange.steps import Role
+from qkd.session import SessionParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port; written "host:port"."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From "host:port"; raises ParameterError."""
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 <= int(port) < 65536:
+            raise ParameterError(f"{text!r} is not an address of the form host:port")
+        return cls(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedConfig:
+    """Where the tags come from: a tagger's network feed, or a recording."""
+
+    address: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineConfig:
+    """The classical line: Alice listens, Bob calls the address."""
+
+    address: str
+    patience_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """Own certificate and key, and the authority that both ends trust; PEM files."""
+
+    certificate: str
+    key: str
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """The key store, the key that encrypts it at rest, and the pre-shared secret of the first authentication."""
+
+    path: str
+    master_key: str
+    pre_shared: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiConfig:
+    """The key API of this station (ETSI GS QKD 014) and where the peer's is."""
+
+    listen: str
+    peer: str
+    kme_id: str
+    peer_kme_id: str
+    local_saes: tuple[str, ...] = ()
+    remote_saes: tuple[str, ...] = ()
+    key_bits: int = 256
+    max_key_bits: int = 4096
+    max_keys_per_request: int = 128
+    allow_self_pair: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One station; see `example`."""
+
+    role: Role
+    feed: FeedConfig
+    line: LineConfig
+    tls: TlsConfig
+    store: StoreConfig
+    api: ApiConfig
+    session: SessionParameters = field(default_factory=SessionParameters)
+    folder: Path = Path()
+
+    def path(self, name: str) -> Path:
+        """A path of the file, seen from the file's folder."""
+        return self.folder / name
+
+
+def load(path: Path) -> NodeConfig:
+    """Read and check a station's configuration.
+
+    Raises:
+        ParameterError: no such file, not TOML, unknown or missing keys, values out of range.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ParameterError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{path} is not a text file") from error
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ParameterError(f"{path} is not TOML: {error}") from error
+    config = _convert(tree, path)
+    _check(config, path)
+    return config
+
+
+def _convert(tree: dict[str, Any], path: Path) -> NodeConfig:
+    _refuse_unknown(tree, NodeConfig, path, "")
+    if "folder" in tree:
+        raise ParameterError(f"{path}: unknown key folder")
+    try:
+        return msgspec.convert({**tree, "folder": str(path.parent)}, NodeConfig, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise ParameterError(f"{path}: {error}".replace("$.", "")) from error
+
+
+def _path(kind: type, value: Any) -> Any:
+    return kind(value)
+
+
+_SECTIONS: dict[str, type] = {
+    "feed": FeedConfig,
+    "line": LineConfig,
+    "tls": TlsConfig,
+    "store": StoreConfig,
+    "api": ApiConfig,
+    "session": SessionParameters,
+}
+
+
+def _refuse_unknown(tree: dict[str, Any], kind: type, path: Path, prefix: str) -> None:
+    known = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    for name, value in tree.items():
+        if name not in known:
+            raise ParameterError(
+                f"{path}: unknown key {prefix}{name}", hint=f"known here: {', '.join(sorted(known - {'folder'}))}"
+            )
+        if not prefix and name in _SECTIONS and isinstance(value, dict):
+            _refuse_unknown(value, _SECTIONS[name], path, f"{name}.")
+
+
+def _check(config: NodeConfig, path: Path) -> None:
+    if bool(config.feed.address) == bool(config.feed.file):
+        raise ParameterError(f"{path}: feed needs either an address or a file")
+    if config.feed.address:
+        Address.parse(config.feed.address)
+    Address.parse(config.line.address)
+    Address.parse(config.api.listen)
+    if config.line.patience_s <= 0:
+        raise ParameterError(f"{path}: line.patience_s = {config.line.patience_s} must be positive")
+
+
+def resolved(config: NodeConfig) -> str:
+    """The configuration with every default filled in, as TOML."""
+    tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
+    tree.pop("folder")
+    lines = [f"role = {_toml(tree.pop('role'))}"]
+    for section, fields in tree.items():
+        lines += ["", f"[{section}]", *(f"{name} = {_toml(value)}" for name, value in fields.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # Strings, numbers, booleans and flat lists are written alike in JSON and in TOML.
+    return msgspec.json.encode(value).decode()
+
+
+EXAMPLE = """# One QKD station. Paths count from this file's folder.
+role = "alice"                    # the other end is "bob"
+
+[feed]
+address = "127.0.0.1:5001"        # a tagger's network feed; or: file = "recording.ts"
+
+[line]
+address = "127.0.0.1:7000"        # Alice listens here, Bob calls it
+patience_s = 30.0                 # how long the peer may be silent
+
+[tls]                             # made by `qkd pki`
+certificate = "alice.crt"
+key = "alice.key"
+authority = "ca.crt"
+
+[store]
+path = "alice.db"
+master_key = "alice.master"       # 32 bytes, mode 0600; made on first start
+pre_shared = "pre-shared"         # `qkd pki psk --out pre-shared`; the same file at both ends
+
+[api]                             # ETSI GS QKD 014
+listen = "127.0.0.1:8001"
+peer = "https://127.0.0.1:8002"
+kme_id = "alice"
+peer_kme_id = "bob"
+local_saes = ["sae-a"]
+remote_saes = ["sae-b"]
+
+[session]                         # must be equal at both ends
+window_ps = 1000                  # coincidence window, full width
+block_bits = 200000               # sifted bits per block
+qber_limit = 0.11
+"""

@@ -1,0 +1,238 @@
+"""`qkd node`: feed, line, store and key API of one station, put together from its configuration.
+
+Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, abort, ended.
+Alice listens on the line's address and Bob calls it; both show certificates of the same authority, and each accepts
+only the other station's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp.web import AppRunner
+
+from distribution.delivery import NetworkFeed, Replay, TagSource
+from qkd.errors import KeyStoreError, NotAuthorised, ParameterError, PeerUnreachable, QkdError
+from qkd.exchange.steps import Role
+from qkd.kms import pki
+from qkd.kms.agreement import KeyManager, PeerClient
+from qkd.kms.etsi014 import KmeConfig
+from qkd.kms.secretfile import create_secret_file, load_secret_file
+from qkd.kms.server import build_app, serve
+from qkd.kms.store import KeyStore
+from qkd.node.config import Address, NodeConfig
+from qkd.node.stationloop import StationLoop
+from qkd.randomness import OperatingSystemBits
+from qkd.session import BlockReport
+from qkd.transport.tcp import Line
+
+log = logging.getLogger("qkd.node")
+
+Emit = Callable[[dict[str, Any]], None]
+
+MASTER_KEY_BYTES = 32
+LEAST_PRE_SHARED_BYTES = 2048
+RETRY_S = 0.5
+PROGRESS_S = 1.0
+
+
+def open_store(config: NodeConfig) -> KeyStore:
+    """Open the station's key store; on the first start make its master key and install the pre-shared secret.
+
+    Raises:
+        ParameterError: secret files missing, readable by others or too short. KeyStoreError: the store is in use,
+            damaged, or was made with another master key or pre-shared secret.
+    """
+    path, key_file = config.path(config.store.path), config.path(config.store.master_key)
+    if not key_file.exists():
+        if path.exists():
+            raise ParameterError(
+                f"the key store {path} is there, but its master key {key_file} is not",
+                hint="restore the master key from its backup; without it the store cannot be read",
+            )
+        create_secret_file(key_file, MASTER_KEY_BYTES)
+    pre_shared = load_secret_file(config.path(config.store.pre_shared), LEAST_PRE_SHARED_BYTES)
+    store = KeyStore.open(
+        path, load_secret_file(key_file, MASTER_KEY_BYTES), role=config.role, unit_bits=config.api.key_bits
+    )
+    try:
+        store.install_pre_shared(pre_shared)
+    except QkdError:
+        store.close()
+        raise
+    return store
+
+
+def open_feed(config: NodeConfig) -> TagSource:
+    """The station's own tagger; raises FeedError or TagFormatError."""
+    if config.feed.file:
+        return Replay.of_file(config.path(config.feed.file))
+    where = Address.parse(config.feed.address)
+    return NetworkFeed(where.host, where.port, station=config.role.value)
+
+
+def _cannot_listen(what: str, where: Address, error: OSError, section: str) -> ParameterError:
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return ParameterError(
+        f"cannot listen for {what} on {where}: {why.lower()}", hint=f"choose another port in {section}"
+    )
+
+
+class Node:
+    """One running station.
+
+    Args:
+        config: its configuration.
+        emit: receives every event.
+    """
+
+    def __init__(self, config: NodeConfig, emit: Emit) -> None:
+        self._config = config
+        self._emit = emit
+        self._store = open_store(config)
+        self._source: TagSource | None = None
+        self._busy = asyncio.Lock()
+        self._finished = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled, or until a recording ends when the feed is one.
+
+        Raises:
+            QkdError: the station cannot work at all (no feed, ports taken, certificates unusable).
+        """
+        try:
+            await self._run()
+        finally:
+            if self._source is not None:
+                self._source.close()
+            self._store.close()
+
+    async def _run(self) -> None:
+        self._source = await asyncio.to_thread(open_feed, self._config)
+        loop = StationLoop(
+            self._config.role,
+            self._config.session,
+            self._store,
+            OperatingSystemBits(),
+            self._source,
+            on_block=self._on_block,
+            on_abort=self._on_abort,
+        )
+        manager, peer, runner = await self._serve_keys()
+        self._emit({"event": "ready", "role": self._config.role.value, "simulated": self._source.simulated})
+        tasks = [
+            asyncio.create_task(manager.recover()),
+            asyncio.create_task(self._watch(loop)),
+            asyncio.create_task(self._listen(loop) if self._config.role is Role.ALICE else self._call(loop)),
+        ]
+        try:
+            await self._first_failure(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await manager.close()
+            await runner.cleanup()
+            await peer.close()
+
+    async def _first_failure(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Wait for ever, unless a task fails."""
+        pending = set(tasks)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+
+    def _tls(self, make: Callable[..., ssl.SSLContext]) -> ssl.SSLContext:
+        tls, path = self._config.tls, self._config.path
+        return make(path(tls.certificate), path(tls.key), path(tls.authority))
+
+    async def _serve_keys(self) -> tuple[KeyManager, PeerClient, AppRunner]:
+        api = self._config.api
+        kme = KmeConfig(
+            kme_id=api.kme_id,
+            peer_kme_id=api.peer_kme_id,
+            local_saes=frozenset(api.local_saes),
+            remote_saes=frozenset(api.remote_saes),
+            key_size=api.key_bits,
+            max_key_size=api.max_key_bits,
+            max_key_per_request=api.max_keys_per_request,
+            allow_self_pair=api.allow_self_pair,
+        )
+        peer = PeerClient(api.peer, api.peer_kme_id, self._tls(pki.client_context))
+        manager = KeyManager(kme, self._store, peer)
+        where = Address.parse(api.listen)
+        try:
+            runner, _port = await serve(build_app(manager), where.host, where.port, self._tls(pki.server_context))
+        except OSError as error:
+            raise _cannot_listen("the key API", where, error, "[api]") from error
+        return manager, peer, runner
+
+    async def _listen(self, loop: StationLoop) -> None:
+        """Alice: answer calls, one line at a time; a new call from Bob replaces a line that he gave up."""
+        where = Address.parse(self._config.line.address)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._use(loop, Line(reader, writer, self._config.line.patience_s))
+
+        try:
+            server = await asyncio.start_server(answer, where.host, where.port, ssl=self._tls(pki.server_context))
+        except OSError as error:
+            raise _cannot_listen("the line", where, error, "[line]") from error
+        async with server:
+            await self._finished.wait()
+
+    async def _call(self, loop: StationLoop) -> None:
+        """Bob: call until somebody answers, again after every lost line."""
+        where = Address.parse(self._config.line.address)
+        context = self._tls(pki.client_context)
+        while not self._finished.is_set():
+            try:
+                line = await Line.connect(where.host, where.port, context, self._config.line.patience_s)
+            except PeerUnreachable as error:
+                self._emit({"event": "line", "state": "down", "why": str(error)})
+            else:
+                await self._use(loop, line)
+            await asyncio.sleep(RETRY_S)
+
+    async def _use(self, loop: StationLoop, line: Line) -> None:
+        async with self._busy:
+            try:
+                self._check_peer(line)
+            except QkdError as error:
+                log.warning("refused a line: %s", error)
+                await line.close()
+                return
+            self._emit({"event": "line", "state": "up"})
+            if await loop.attempt(line):
+                self._emit({"event": "ended"})
+                self._finished.set()
+
+    def _check_peer(self, line: Line) -> None:
+        peer = pki.identity(line.peer_certificate)
+        if peer.kind is not pki.PeerKind.KME or peer.id != self._config.api.peer_kme_id:
+            expected = self._config.api.peer_kme_id
+            raise NotAuthorised(f"the peer on the line is {peer.kind.value} {peer.id}, not {expected}")
+
+    def _on_block(self, report: BlockReport) -> None:
+        stock = self._store.stored_key_count()
+        rates = {"qber_z": report.qber_z, "qber_x": report.qber_x, "f": report.f, "eps_total": report.eps_total}
+        self._emit({"event": "block", **asdict(report), **rates, "stored_keys": stock})
+
+    def _on_abort(self, error: QkdError) -> None:
+        numbers = {k: v for k, v in vars(error).items() if isinstance(v, int | float)}
+        self._emit({"event": "abort", "reason": type(error).__name__, "text": str(error), **numbers})
+        if isinstance(error, KeyStoreError):
+            log.error("%s", error)
+
+    async def _watch(self, loop: StationLoop) -> None:
+        """Report running totals once a second."""
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            station = loop.station
+            self._emit({"event": "progress", "detections": station.detections, "sifted": station.sifted})

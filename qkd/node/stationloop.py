@@ -1,0 +1,104 @@
+"""One station's life: call or answer the peer, shake hands, make block after block; after any trouble, begin again.
+
+No protocol logic stands here: engines say what they want, this loop fetches it. A failed block costs the line: both
+ends hang up and the next handshake finds out where each stands, so no abort needs a protocol of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from distribution.delivery import TagSource
+from qkd import bbm92
+from qkd.block import Vault
+from qkd.errors import ClockNotFound, PeerUnreachable, ProtocolAborted, QkdError
+from qkd.exchange import handshake
+from qkd.exchange.engine import Engine
+from qkd.exchange.handshake import SessionStart
+from qkd.exchange.steps import Role
+from qkd.exchange.transcript import Transcript
+from qkd.randomness import SecretBits
+from qkd.session import BlockReport, SessionParameters
+from qkd.station import Station
+from qkd.transport import tcp
+from qkd.transport.tcp import Line
+
+log = logging.getLogger("qkd.node")
+
+
+@dataclass(slots=True)
+class StationLoop:
+    """Everything one station needs to make keys.
+
+    Attributes:
+        role: who we are.
+        params: agreed session parameters.
+        vault: the key store.
+        secrets: secret randomness.
+        source: our own tagger.
+        station: what we learnt of the clocks; survives lost lines.
+        on_block: called with each committed block's report.
+        on_abort: called with the error of each block that gave no key.
+    """
+
+    role: Role
+    params: SessionParameters
+    vault: Vault
+    secrets: SecretBits
+    source: TagSource
+    on_block: Callable[[BlockReport], None]
+    on_abort: Callable[[QkdError], None]
+    station: Station = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.station = Station(self.params.double_click_ps, self.secrets)
+
+    async def serve_line(self, line: Line) -> bool:
+        """Make blocks over one connection; True when a tagger ended and no more can come.
+
+        Raises:
+            QkdError: the line is of no use any more; hang up and begin again.
+        """
+        self.source.skip_backlog()
+        self.station.forget_events()
+        start, transcript = await self._shake_hands(line)
+        number = start.next_block
+        while True:
+            outcome = await tcp.run(self._block(start, number, transcript), line, self.source)
+            self.on_block(outcome.block.report)
+            if outcome.ended:
+                return True
+            number += 1
+            transcript = Transcript()
+
+    async def _shake_hands(self, line: Line) -> tuple[SessionStart, Transcript]:
+        transcript = Transcript()
+        shake = handshake.alice if self.role is Role.ALICE else handshake.bob
+        steps = shake(self.params, self.vault, self.secrets, simulated=self.source.simulated)
+        start = await tcp.run(Engine(self.role, steps, transcript), line, None)
+        return start, transcript
+
+    def _block(self, start: SessionStart, number: int, transcript: Transcript) -> Engine[bbm92.Outcome]:
+        if self.role is Role.ALICE:
+            steps = bbm92.alice(self.station, self.params, self.secrets, self.vault, start, number, transcript)
+        else:
+            steps = bbm92.bob(self.station, self.params, self.vault, start, number, transcript)
+        return Engine(self.role, steps, transcript)
+
+    async def attempt(self, line: Line) -> bool:
+        """`serve_line`, with every failure told and survived; True when no more blocks can come."""
+        try:
+            return await self.serve_line(line)
+        except (ProtocolAborted, ClockNotFound) as error:
+            self.on_abort(error)
+            return self.station.ended
+        except PeerUnreachable as error:
+            log.info("%s", error)
+        except QkdError as error:
+            log.warning("%s: %s", type(error).__name__, error)
+            self.on_abort(error)
+        finally:
+            await line.close()
+        return False

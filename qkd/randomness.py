@@ -1,0 +1,89 @@
+"""Secret randomness and public expansion: two of the stack's three kinds of randomness.
+
+* `SecretBits` is unpredictable to everybody else; it comes from the operating system. Tests inject `FixedBits`.
+* `expand_permutation` and `expand_bits` turn a public seed that travels in a message into what both sides need, by a
+  rule that any second implementation can follow.
+* The third kind, simulation, is an explicit `np.random.Generator` and never meets a key: it has no `SecretBits` type.
+
+Expansion rule: the byte stream is SHAKE-256(seed || label), where label is ASCII. Bits are its bytes, most
+significant bit first. A permutation of n is Fisher-Yates from the top: for i = n-1 .. 1, j = uniform(i+1) and entries
+i and j swap; uniform(m) takes successive little-endian uint32 words w and rejects w >= floor(2^32/m)*m, else w mod m.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from qkd.bits import Bits
+from qkd.errors import ParameterError
+from qkd.kernels.shuffle import fisher_yates
+
+SEED_BYTES = 32
+
+
+class SecretBits(Protocol):
+    """A source of bits that nobody else can predict."""
+
+    def take_bytes(self, count: int) -> bytes:
+        """`count` fresh bytes, each used once."""
+        ...
+
+
+class OperatingSystemBits:
+    """Secret bits from the operating system's generator (getrandom)."""
+
+    def take_bytes(self, count: int) -> bytes:
+        """`count` bytes from the operating system."""
+        return secrets.token_bytes(count)
+
+
+class FixedBits:
+    """Reproducible stand-in for vectors and tests: SHAKE-256 of a label. Never use it for a key that matters."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label.encode()
+        self._calls = 0
+
+    def take_bytes(self, count: int) -> bytes:
+        """The next `count` bytes of this label's sequence; every call starts a new stretch."""
+        self._calls += 1
+        return hashlib.shake_256(self._label + self._calls.to_bytes(8, "big")).digest(count)
+
+
+def take_bits(source: SecretBits, count: int) -> Bits:
+    """`count` secret bits, shape (count,), uint8 0/1."""
+    return np.unpackbits(np.frombuffer(source.take_bytes((count + 7) // 8), np.uint8))[:count].copy()
+
+
+def expand_bytes(seed: bytes, label: str, count: int) -> bytes:
+    """The first `count` bytes of SHAKE-256(seed || label)."""
+    return hashlib.shake_256(seed + label.encode("ascii")).digest(count)
+
+
+def expand_bits(seed: bytes, label: str, count: int) -> Bits:
+    """The first `count` bits of the stream of `expand_bytes`, most significant bit of each byte first."""
+    return np.unpackbits(np.frombuffer(expand_bytes(seed, label, (count + 7) // 8), np.uint8))[:count].copy()
+
+
+def expand_permutation(seed: bytes, label: str, size: int) -> npt.NDArray[np.uint32]:
+    """A permutation of range(size) by the rule of the module docstring, shape (size,), uint32.
+
+    Raises:
+        ParameterError: size is not in 1 .. 2^31.
+    """
+    if not 1 <= size <= 1 << 31:
+        raise ParameterError(f"a permutation of {size} entries: the size must be in 1 .. 2^31")
+    words = size + 64
+    while True:
+        # Rejections are rare (below size/2^32 per draw); when the stretch runs dry, take a longer prefix of the
+        # same stream and start again: the result does not depend on how much was taken at first.
+        stream = np.frombuffer(expand_bytes(seed, label, 4 * words), "<u4").astype(np.uint32)
+        permutation = np.arange(size, dtype=np.uint32)
+        if fisher_yates(permutation, stream) >= 0:
+            return permutation
+        words *= 2

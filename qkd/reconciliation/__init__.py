@@ -1,0 +1,1 @@
+"""Information reconciliation: Bob's string becomes Alice's, and every bit disclosed on the way is counted."""

@@ -1,0 +1,195 @@
+"""What two stations agree on before they start, and what each block reports when it is over.
+
+`SessionParameters` must be equal at both ends: the first message carries them and a difference names its fields.
+`BlockReport` is a record of counts that add up; every rate is derived from counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+
+import msgspec
+
+from distribution.states import BellState
+from distribution.units import PS_PER_S
+from qkd.errors import ParameterError
+
+
+class Protocol(Enum):
+    """Which protocol the engines run."""
+
+    BBM92 = "bbm92"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionParameters:
+    """Agreed parameters of a link; every field is public.
+
+    Attributes:
+        protocol: BBM92.
+        state: Bell state that the source aims at; says in which bases Bob's bits come inverted.
+        window_ps: coincidence window, FULL width.
+        bin_ps: to how many ps Bob's detection times are coarsened before he sends them.
+        double_click_ps: clicks of one station closer than this are one event with a random bit.
+        epoch_s: how much of Bob's time one `Detections` message covers.
+        clock_uncertainty_s: the two clocks may be apart by up to +- this.
+        max_drift_ppm: and run apart by up to this.
+        block_bits: a block is closed when it holds this many sifted bits (both bases).
+        least_block_bits: a last, shorter block is tried from this many on.
+        sample_fraction: share of each basis that is revealed to size the error correction and to stop early.
+        qber_limit: abort above this error rate in either basis.
+        cascade: preset of the error correction.
+        verify_bits: tag length of the error verification, per basis.
+        eps_sec: secrecy parameter of a block's key (both bases together).
+    """
+
+    protocol: Protocol = Protocol.BBM92
+    state: BellState = BellState.PHI_PLUS
+    window_ps: int = 1000
+    bin_ps: int = 125
+    double_click_ps: int = 2000
+    epoch_s: float = 0.25
+    clock_uncertainty_s: float = 1.0
+    max_drift_ppm: float = 10.0
+    block_bits: int = 200_000
+    least_block_bits: int = 5_000
+    sample_fraction: float = 0.01
+    qber_limit: float = 0.11
+    cascade: str = "fast"
+    verify_bits: int = 64
+    eps_sec: float = 1e-10
+
+    def __post_init__(self) -> None:
+        bounds: list[tuple[str, float, float, float]] = [
+            ("window_ps", self.window_ps, 1, PS_PER_S),
+            ("bin_ps", self.bin_ps, 1, self.window_ps),
+            ("double_click_ps", self.double_click_ps, 0, PS_PER_S),
+            ("epoch_s", self.epoch_s, 1e-3, 60),
+            ("clock_uncertainty_s", self.clock_uncertainty_s, 1e-6, 60),
+            ("max_drift_ppm", self.max_drift_ppm, 0, 1000),
+            ("block_bits", self.block_bits, 1000, 1 << 28),
+            ("least_block_bits", self.least_block_bits, 1000, self.block_bits),
+            ("sample_fraction", self.sample_fraction, 1e-4, 0.5),
+            ("qber_limit", self.qber_limit, 1e-3, 0.25),
+            ("verify_bits", self.verify_bits, 32, 256),
+            ("eps_sec", self.eps_sec, 1e-30, 1e-2),
+        ]
+        for name, value, low, high in bounds:
+            if not low <= value <= high:
+                raise ParameterError(f"{name} = {value} must be in {low} .. {high}")
+        if self.verify_bits % 8:
+            raise ParameterError(f"verify_bits = {self.verify_bits} must be a multiple of 8")
+
+    @property
+    def eps_cor(self) -> float:
+        """Chance that the two keys of a block differ unnoticed: one tag per basis."""
+        return 2.0 * 2.0**-self.verify_bits
+
+    def to_json(self) -> bytes:
+        """Canonical JSON of all fields: what the first message carries."""
+        return msgspec.json.encode(self, order="sorted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockReport:
+    """What one block did, at one station; counts add over blocks.
+
+    Attributes:
+        block: number of the block in the life of the link; -1 for a sum.
+        detections, double_clicks: this station's events and how many of them were multiple clicks.
+        coincidences: events shared with the peer in any basis (known to Alice only; -1 at Bob).
+        sifted_z, sifted_x: same-basis events; sample_z, sample_x: those revealed for estimation.
+        errors_z, errors_x: differing bits found, sample included; dropped_z, dropped_x: left over
+            by the framing, their errors unknown.
+        leak_ec_bits, verify_bits: disclosed by error correction and verification; ec_limit_bits: what a perfect
+            one-way code would have disclosed at these error rates.
+        rounds: messages that the error correction sent each way.
+        phase_errors_z, phase_errors_x: upper bounds on the phase errors of the Z and the X string.
+        secret_bits: what the finite-key bound gave; delivered_bits: what remained after the pad refill.
+        auth_bits_used, auth_bits_refilled: one-time pad bits spent on tags, and bits put back.
+        eps_sec, eps_cor, eps_auth: failure probabilities of this block's key.
+    """
+
+    block: int = -1
+    detections: int = 0
+    double_clicks: int = 0
+    coincidences: int = 0
+    sifted_z: int = 0
+    sifted_x: int = 0
+    sample_z: int = 0
+    sample_x: int = 0
+    errors_z: int = 0
+    errors_x: int = 0
+    dropped_z: int = 0
+    dropped_x: int = 0
+    leak_ec_bits: int = 0
+    ec_limit_bits: float = 0.0
+    verify_bits: int = 0
+    rounds: int = 0
+    phase_errors_z: int = 0
+    phase_errors_x: int = 0
+    secret_bits: int = 0
+    delivered_bits: int = 0
+    auth_bits_used: int = 0
+    auth_bits_refilled: int = 0
+    eps_sec: float = 0.0
+    eps_cor: float = 0.0
+    eps_auth: float = 0.0
+    label: str = field(default="")
+
+    def __add__(self, other: BlockReport) -> BlockReport:
+        mine, theirs = asdict(self), asdict(other)
+        label = self.label or other.label
+        summed = {k: mine[k] + theirs[k] for k in mine if k not in ("block", "label")}
+        return BlockReport(block=-1, label=label, **summed)
+
+    @property
+    def sifted_bits(self) -> int:
+        """Same-basis events of both bases."""
+        return self.sifted_z + self.sifted_x
+
+    @property
+    def qber_z(self) -> float:
+        """Error fraction in the Z basis; 0 when nothing was sifted."""
+        known = self.sifted_z - self.dropped_z
+        return self.errors_z / known if known else 0.0
+
+    @property
+    def qber_x(self) -> float:
+        """Error fraction in the X basis; 0 when nothing was sifted."""
+        known = self.sifted_x - self.dropped_x
+        return self.errors_x / known if known else 0.0
+
+    @property
+    def f(self) -> float:
+        """Reconciliation efficiency: leak_ec_bits over the Shannon limit of the corrected bits (>= 1 in the mean)."""
+        return self.leak_ec_bits / self.ec_limit_bits if self.ec_limit_bits else 0.0
+
+    @property
+    def eps_total(self) -> float:
+        """Everything that may go wrong, added up."""
+        return self.eps_sec + self.eps_cor + self.eps_auth
+
+
+def summarise(
+    reports: list[BlockReport], *, protocol: str, simulated: bool, keys_match: bool, seconds: float
+) -> dict[str, object]:
+    """The stable fields of a session or demo, over all its blocks (see the design's table)."""
+    total = sum(reports, BlockReport())
+    return {
+        "protocol": protocol,
+        "simulated": simulated,
+        "keys_match": keys_match,
+        "sifted_bits": total.sifted_bits,
+        "qber_z": total.qber_z,
+        "qber_x": total.qber_x,
+        "f": total.f,
+        "leak_ec_bits": total.leak_ec_bits,
+        "secret_bits": total.secret_bits,
+        "eps_total": total.eps_total,
+        "auth_bits_used": total.auth_bits_used,
+        "auth_bits_refilled": total.auth_bits_refilled,
+        "seconds": round(seconds, 3),
+        "label": total.label,
+    }

@@ -1,0 +1,138 @@
+"""What users of the engines want in their own tests: a vault without a disk, and a line with Eve on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from qkd.block import SecretBlock
+from qkd.errors import AuthenticationError, KeyExhausted, LocalProtocolError
+from qkd.exchange.steps import Role
+
+PAD_BYTES = 16
+MOST_AHEAD = 256
+
+
+@dataclass(slots=True)
+class MemoryVault:
+    """A `Vault` that forgets everything with the process; dealt from a pre-shared secret like the key store.
+
+    Attributes:
+        pre_shared: the same bytes at both ends; r of Alice's tags, r of Bob's, then pads in turn.
+        blocks: the committed blocks.
+    """
+
+    pre_shared: bytes = field(repr=False)
+    blocks: list[SecretBlock] = field(default_factory=list, repr=False)
+    _waiting: SecretBlock | None = field(default=None, repr=False)
+    _pads: dict[Role, list[bytes]] = field(init=False, repr=False)
+    _next: dict[Role, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        chunks = _chunks(self.pre_shared)
+        self._pads = {Role.ALICE: chunks[2::2], Role.BOB: chunks[3::2]}
+        self._next = dict.fromkeys(Role, 0)
+
+    def hash_key(self, sender: Role) -> bytes:
+        """See Vault."""
+        return _chunks(self.pre_shared)[0 if sender is Role.ALICE else 1]
+
+    def take_pad(self, sender: Role) -> tuple[int, bytes]:
+        """See Vault."""
+        number = self._next[sender]
+        return number, self._burn(sender, number)
+
+    def peer_pad(self, sender: Role, number: int) -> bytes:
+        """See Vault."""
+        if not self._next[sender] <= number < self._next[sender] + MOST_AHEAD:
+            raise AuthenticationError(f"pad {number} was used before or is too far ahead")
+        return self._burn(sender, number)
+
+    def _burn(self, sender: Role, number: int) -> bytes:
+        if number >= len(self._pads[sender]):
+            raise KeyExhausted("no pads left for authentication", available=0, requested=1)
+        self._next[sender] = number + 1
+        return self._pads[sender][number]
+
+    def pads_left(self, sender: Role) -> int:
+        """See Vault."""
+        return len(self._pads[sender]) - self._next[sender]
+
+    def prepare(self, block: SecretBlock) -> None:
+        """See Vault."""
+        self._waiting = block
+
+    def commit(self, number: int) -> None:
+        """See Vault."""
+        if number <= self.committed:
+            return
+        if self._waiting is None or self._waiting.number != number:
+            raise LocalProtocolError(f"block {number} was not prepared")
+        block, self._waiting = self._waiting, None
+        pads = _chunks(block.key)
+        self._pads[Role.ALICE] += pads[: block.refill_alice]
+        self._pads[Role.BOB] += pads[block.refill_alice : block.refill_alice + block.refill_bob]
+        self.blocks.append(block)
+
+    def discard(self) -> None:
+        """See Vault."""
+        self._waiting = None
+
+    @property
+    def committed(self) -> int:
+        """See Vault."""
+        return self.blocks[-1].number if self.blocks else -1
+
+    @property
+    def prepared(self) -> int:
+        """See Vault."""
+        return self._waiting.number if self._waiting else -1
+
+
+def _chunks(data: bytes) -> list[bytes]:
+    return [data[i : i + PAD_BYTES] for i in range(0, len(data) - PAD_BYTES + 1, PAD_BYTES)]
+
+
+@dataclass(slots=True)
+class EveOnTheLine:
+    """A tampering line for `qkd.transport.memory.MemoryLine`: lets all pass but the message she waits for.
+
+    Args:
+        target: number of the message to touch, counted over both directions from 0.
+        act: what she makes of it: the list of what arrives instead.
+    """
+
+    target: int
+    act: Callable[[bytes], list[bytes]]
+    seen: int = 0
+
+    def __call__(self, sender: Role, encoded: bytes) -> list[bytes]:
+        number, self.seen = self.seen, self.seen + 1
+        return self.act(encoded) if number == self.target else [encoded]
+
+
+def drop(_encoded: bytes) -> list[bytes]:
+    """The message never arrives."""
+    return []
+
+
+def repeat(encoded: bytes) -> list[bytes]:
+    """The message arrives twice."""
+    return [encoded, encoded]
+
+
+def flip(bit: int) -> Callable[[bytes], list[bytes]]:
+    """One bit of the message arrives inverted (bit number modulo its length)."""
+
+    def act(encoded: bytes) -> list[bytes]:
+        altered = bytearray(encoded)
+        at = bit % (8 * len(altered))
+        altered[at // 8] ^= 0x80 >> (at % 8)
+        return [bytes(altered)]
+
+    return act
+
+
+def cut(encoded: bytes) -> list[bytes]:
+    """The message arrives without its last byte."""
+    return [encoded[:-1]]

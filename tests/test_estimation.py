@@ -1,0 +1,69 @@
+"""The public sample: same positions at both ends, gone from the key, and an early stop when errors are too many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qkd import estimation
+from qkd.errors import KeyTooShort, QberTooHigh
+from qkd.estimation import Estimate
+from qkd.exchange.engine import Engine
+from qkd.exchange.steps import Role
+from qkd.exchange.transcript import Transcript
+from qkd.randomness import FixedBits
+from qkd.session import SessionParameters
+from qkd.sifting import SiftedBlock
+from qkd.transport.memory import MemoryLine
+
+
+def blocks(size: int, qber: float, seed: int = 1) -> tuple[SiftedBlock, SiftedBlock]:
+    rng = np.random.default_rng(seed)
+    basis = rng.integers(0, 2, size, dtype=np.uint8)
+    bit = rng.integers(0, 2, size, dtype=np.uint8)
+    wrong = (rng.random(size) < qber).astype(np.uint8)
+    return SiftedBlock(basis, bit, size, 0, size, False), SiftedBlock(basis, bit ^ wrong, size, 0, -1, False)
+
+
+def run(size: int, qber: float) -> tuple[Estimate, Estimate]:
+    at_alice, at_bob = blocks(size, qber)
+    params = SessionParameters()
+    alice = Engine(Role.ALICE, estimation.alice(at_alice, params, FixedBits("sample")), Transcript())
+    bob = Engine(Role.BOB, estimation.bob(at_bob, params), Transcript())
+    MemoryLine(alice, bob).run()
+    return alice.result, bob.result
+
+
+def test_the_sample_leaves_the_key_at_both_ends_alike() -> None:
+    alice, bob = run(20_000, 0.03)
+    assert (alice.errors_z, alice.errors_x, alice.sample_z) == (bob.errors_z, bob.errors_x, bob.sample_z)
+    assert alice.z.size + alice.x.size + alice.sample_z + alice.sample_x == 20_000
+    differing = np.count_nonzero(alice.z != bob.z) + np.count_nonzero(alice.x != bob.x)
+    at_alice, at_bob = blocks(20_000, 0.03)
+    assert differing + alice.errors_z + alice.errors_x == np.count_nonzero(at_alice.bit != at_bob.bit)
+
+
+def test_the_estimate_is_unbiased() -> None:
+    """n = 10 000 sampled bits at 5 % (block of 1e6, 1 %): within five sigma."""
+    alice, _ = run(1_000_000, 0.05)
+    n = alice.sample_z + alice.sample_x
+    assert abs(alice.errors_z + alice.errors_x - 0.05 * n) < 5 * np.sqrt(n * 0.05 * 0.95)
+
+
+def test_intercept_resend_is_stopped_here() -> None:
+    with pytest.raises(QberTooHigh) as caught:
+        run(20_000, 0.25)
+    assert caught.value.qber_z > 0.15
+    assert "eavesdropper" in caught.value.hint
+
+
+def test_a_block_without_one_of_the_bases_gives_no_key() -> None:
+    bits = np.zeros(6000, np.uint8)
+    only_z = SiftedBlock(bits, bits, 6000, 0, 6000, False)
+    with pytest.raises(KeyTooShort):
+        Engine(Role.ALICE, estimation.alice(only_z, SessionParameters(), FixedBits("x")), Transcript())
+
+
+@pytest.mark.parametrize(("bits", "size"), [(100_000, 1000), (10_000, 200), (400, 100), (4, 1)])
+def test_sample_size(bits: int, size: int) -> None:
+    assert estimation.sample_size(bits, 0.01) == size

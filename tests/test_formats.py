@@ -1,0 +1,382 @@
+"""Readers against real recordings, writers against readers, and damaged files against their errors.
+
+Expected counts come from the projects that published the recordings: fpfind (its tests/data README and its
+docs/user/parser.md, read with its own parser), the ETA project, PicoQuant's acquisition settings inside the files,
+and libpicoquant's decoded list beside v30_t2.ptu. Where they are not published, the shared data README gives them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from ptufile._ptufile import decode_t2_records
+from ptufile.ptufile import T2_RECORD_DTYPE
+
+from distribution import formats
+from distribution.errors import ParameterError, TagFormatError
+from distribution.formats import Format, generic, ptu, qutag, s15
+from distribution.tags import EMPTY, TimeTags
+from tests.data_files import find
+
+S15_PLAIN = "s15/timestamp7_c1234.Aa1.ts"
+S15_LEGACY = "s15/timestamp7_c14_rollover.Aa1fX.ts"
+QUTAG = "qutag/19_qutag_80MHz_HBT_sync_filtered.qutag"
+HYDRAHARP = "picoquant/200204_HH400_T2_320MHz_HBT.timeres"
+V30 = "picoquant/v30_t2.ptu"
+
+
+def tags(t_ps: list[int], channel: list[int]) -> TimeTags:
+    return TimeTags(np.array(t_ps, np.int64), np.array(channel, np.uint8))
+
+
+def same(first: TimeTags, second: TimeTags) -> bool:
+    return bool(np.array_equal(first.t_ps, second.t_ps) and np.array_equal(first.channel, second.channel))
+
+
+def adds_up(recording: formats.Recording) -> bool:
+    parts = recording.events + recording.dummies + recording.overflows + recording.markers
+    return parts == recording.records and bool(np.all(np.diff(recording.tags.t_ps) >= 0))
+
+
+# --- S-Fifteen ---------------------------------------------------------------------------------------------------
+
+
+def test_s15_plain_counts() -> None:
+    recording = formats.read(find(S15_PLAIN))
+    assert recording.format is Format.S15_A1
+    assert recording.records == recording.events == 2000
+    assert recording.patterns == {1: 614, 2: 481, 4: 476, 8: 417, 3: 2, 5: 2, 6: 3, 9: 3, 10: 2}
+    # Every set bit is a tag: channel 0 fires in patterns 1, 3, 5, 9 and so on.
+    assert recording.tags.counts() == {0: 614 + 2 + 2 + 3, 1: 481 + 2 + 3 + 2, 2: 476 + 2 + 3, 3: 417 + 3 + 2}
+    assert adds_up(recording)
+    # 239 363 217 units of 1/256 ns between first and last word, read off the file's first and last 8 bytes.
+    first, last = np.fromfile(find(S15_PLAIN), "<u8")[[0, -1]] >> np.uint64(10)
+    assert recording.tags.span_ps == pytest.approx(int(last - first) * 1000 / 256, abs=1)
+
+
+def test_s15_legacy_counts_and_duration() -> None:
+    """fpfind docs/user/parser.md: 862 events, 431 on channels 1 and 4, 65333.011796794 s to 65333.045492610 s."""
+    recording = formats.read(find(S15_LEGACY))
+    assert recording.format is Format.S15_A1_LEGACY
+    assert (recording.records, recording.dummies, recording.events) == (1000, 138, 862)
+    assert recording.tags.counts() == {0: 431, 3: 431}
+    assert int(recording.tags.t_ps[0]) // 1000 == 65333_011796794
+    assert int(recording.tags.t_ps[-1]) // 1000 == 65333_045492610
+    assert recording.reordered == 8
+    assert adds_up(recording)
+
+
+def test_s15_wrong_word_order_is_refused() -> None:
+    for name, legacy in ((S15_PLAIN, True), (S15_LEGACY, False)):
+        with pytest.raises(TagFormatError) as caught:
+            s15.read_a1(find(name), legacy=legacy)
+        assert caught.value.offset is not None
+        assert caught.value.offset % s15.WORD_BYTES == 0
+
+
+def test_s15_units_become_exactly_rounded_picoseconds() -> None:
+    for u in (0, 1, 2, 16, 32, 0x2AAAAAAAAAAAAA, (1 << 54) - 1):
+        # round(u * 1000 / 256), halves up, in Python's exact integers
+        assert s15.decode_words((u << 10 | 1).to_bytes(8, "little")).t_ps.tolist() == [(u * 1000 + 128) // 256]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_s15_round_trip(tmp_path: Path, legacy: bool) -> None:
+    rng = np.random.default_rng(5)
+    t_ps = np.sort(rng.integers(0, 10**12, 5000))
+    original = TimeTags(t_ps, rng.integers(0, 4, 5000).astype(np.uint8))
+    path = tmp_path / "tags.bin"
+    s15.write_a1(path, original, legacy=legacy)
+    recording = formats.read(path)
+    assert recording.format is (Format.S15_A1_LEGACY if legacy else Format.S15_A1)
+    assert np.array_equal(recording.tags.channel, original.channel)
+    assert np.max(np.abs(recording.tags.t_ps - original.t_ps)) <= 2  # half a unit is 1.95 ps
+    s15.write_a1(path, recording.tags)
+    assert same(formats.read(path).tags, recording.tags)
+    assert [p.name for p in tmp_path.iterdir()] == ["tags.bin"]
+
+
+def test_s15_simultaneous_clicks_share_a_word_and_come_back() -> None:
+    together = tags([1000, 1000, 1000, 1000, 5000], [0, 3, 1, 1, 2])
+    data = s15.encode_words(together)
+    # {0, 3} in one word; 1 is below 3 and starts another; the second 1 cannot share a bit; then 2.
+    assert [int(w) & 0xF for w in np.frombuffer(data, "<u8")] == [0b1001, 0b0010, 0b0010, 0b0100]
+    assert same(s15.decode_words(data), together)
+
+
+def test_s15_rollover_is_carried_on() -> None:
+    start = s15.WRAP_PS - 10**9
+    crossing = tags([start, start + 5 * 10**8, start + 2 * 10**9, start + 3 * 10**9], [0, 1, 2, 3])
+    recording_words = np.frombuffer(s15.encode_words(crossing), "<u8")
+    assert (np.diff((recording_words >> np.uint64(10)).astype(np.int64)) < 0).sum() == 1
+    assert same(s15.decode_words(recording_words.tobytes()), crossing)
+
+
+def test_s15_late_word_across_the_rollover() -> None:
+    wrap = s15.WRAP_UNITS
+    words = np.array([u << 10 | 1 for u in (wrap - 900, 40, wrap - 8, 70)], "<u8")
+    decoded = s15.decode_words(words.tobytes())
+    assert decoded.t_ps.tolist() == [(u * 1000 + 128) // 256 for u in (wrap - 900, wrap - 8, wrap + 40, wrap + 70)]
+
+
+def test_s15_stream_in_stretches_equals_the_stream_at_once() -> None:
+    t_ps = np.sort(np.random.default_rng(1).integers(s15.WRAP_PS - 10**12, s15.WRAP_PS + 10**12, 400))
+    whole = s15.decode_words(s15.encode_words(TimeTags(t_ps, np.zeros(400, np.uint8))))
+    after, parts = 0, []
+    data = s15.encode_words(whole)
+    for k in range(0, len(data), 8 * 37):
+        part = s15.decode_words(data[k : k + 8 * 37], after_ps=after)
+        after = int(part.t_ps[-1])
+        parts.append(part.t_ps)
+    assert np.array_equal(np.concatenate(parts), whole.t_ps)
+
+
+def test_s15_refuses_what_it_cannot_write() -> None:
+    with pytest.raises(ParameterError, match="channel 4"):
+        s15.encode_words(tags([0], [4]))
+    with pytest.raises(ParameterError, match="-1 ps"):
+        s15.encode_words(tags([-1], [0]))
+    assert s15.encode_words(EMPTY) == b""
+    assert len(s15.decode_words(b"")) == 0
+
+
+# --- PicoQuant ---------------------------------------------------------------------------------------------------
+
+
+def test_hydraharp_counts() -> None:
+    recording = formats.read(find(HYDRAHARP))
+    assert recording.format is Format.PTU_T2
+    assert (recording.records, recording.overflows, recording.markers) == (409_482, 25_463, 0)
+    assert recording.tags.counts() == {0: 159_298, 1: 224_721}
+    # The header's acquisition time is 1000 ms, and a photon comes every 2.6 us.
+    assert recording.seconds == pytest.approx(1.0, abs=1e-4)
+    assert adds_up(recording)
+
+
+def test_v30_counts_and_acquisition_time() -> None:
+    recording = formats.read(find(V30))
+    assert (recording.records, recording.overflows, recording.events) == (435_319, 129_754, 305_565)
+    # 5000 ms by the header; a photon every 16 us. Wraps of 33 552 000 would end 360 us too early.
+    assert 0 < 5_000_000_000_000 - int(recording.tags.t_ps[-1]) < 100_000_000
+    assert adds_up(recording)
+
+
+def test_v30_first_photons_are_libpicoquants_but_for_the_wrap() -> None:
+    """The list takes 33 552 000 units a wrap, as HydraHarp version 1 did; this file says 2.0 and holds larger times.
+
+    So list entry = ours - 2432 * (wraps before it), exactly. That no version 1 wrap can hold the file's times is
+    checked on the raw records below.
+    """
+    listed = np.loadtxt(find("picoquant/v30_t2.ptu.head20.txt"), delimiter=",", dtype=np.int64)
+    t_ps = formats.read(find(V30)).tags.t_ps[: len(listed)]
+    assert len(listed) == 100
+    wraps = t_ps // (1 << 25)
+    assert np.array_equal(listed[:, 1], t_ps - (33_554_432 - 33_552_000) * wraps)
+    raw = np.fromfile(find(V30), "<u4")[-435_319:]
+    low = raw[raw >> 31 == 0] & 0x1FFFFFF
+    assert 33_552_000 < int(low.max()) < 33_554_432
+
+
+def t2_records(kind: int, rng: np.random.Generator, count: int) -> npt.NDArray[np.uint32]:
+    """Random T2 records of every sort that the layout defines."""
+    if kind == 0x00010203:
+        channel = rng.choice(np.array([0, 1, 2, 3, 4, 15], np.uint32), count)
+        return channel << np.uint32(28) | rng.integers(0, 1 << 28, count, dtype=np.uint32)
+    special = rng.integers(0, 2, count, dtype=np.uint32)
+    channel = np.where(special, rng.choice([0, 1, 2, 4, 15, 63], count), rng.integers(0, 63, count)).astype(np.uint32)
+    low = rng.integers(0, 1 << 25, count, dtype=np.uint32)
+    low = np.where(channel == 63, rng.integers(0, 9, count), low).astype(np.uint32)
+    return special << np.uint32(31) | channel << np.uint32(25) | low
+
+
+def test_t2_record_that_the_layout_does_not_define() -> None:
+    with pytest.raises(TagFormatError, match="channel 40") as caught:
+        ptu.decode_t2(np.array([5, 1 << 31 | 40 << 25 | 7], np.uint32), 0x01010204, header_bytes=96)
+    assert caught.value.offset == 100
+
+
+@pytest.mark.parametrize("kind", [0x00010203, 0x00010204, 0x01010204])
+def test_t2_records_against_ptufile(kind: int) -> None:
+    """ptufile's compiled decoder is an independent reading, except that it merges sync into channel 0."""
+    records = t2_records(kind, np.random.default_rng(kind), 20_000)
+    expected = np.zeros(records.size, T2_RECORD_DTYPE)
+    decode_t2_records(expected, records, kind)
+    ours = ptu.decode_t2(records, kind)
+    photon = ~(ours.is_overflow | ours.is_marker)
+    assert np.array_equal(expected["channel"] >= 0, photon)
+    assert np.array_equal(expected["marker"] > 0, ours.is_marker)
+    channel = np.where(ours.channel == ptu.SYNC_CHANNEL, 0, ours.channel)
+    assert np.array_equal(expected["channel"][photon], channel[photon])
+    assert np.array_equal(expected["time"][photon].astype(np.int64), ours.units[photon])
+
+
+def test_sync_events_keep_their_own_channel() -> None:
+    records = np.array([5, 1 << 31 | 7, 1 << 25 | 9], np.uint32)
+    decoded = ptu.decode_t2(records, 0x01010204)
+    assert decoded.channel.tolist() == [0, ptu.SYNC_CHANNEL, 1]
+    assert decoded.units.tolist() == [5, 7, 9]
+
+
+@pytest.mark.parametrize("name", ["v10.ht2", "v20.ht2", "v10.ht3", "v20.ht3", "v50.t3r"])
+def test_older_picoquant_containers_are_named(name: str) -> None:
+    with pytest.raises(TagFormatError, match="older PicoQuant container"):
+        formats.read(find(f"picoquant/{name}"))
+
+
+def test_ptu_cut_short(tmp_path: Path) -> None:
+    data = find(V30).read_bytes()
+    for keep in (len(data) - 1, len(data) - 4000, 3000, 60, 9):
+        (tmp_path / "cut.ptu").write_bytes(data[:keep])
+        with pytest.raises(TagFormatError):
+            formats.read(tmp_path / "cut.ptu")
+
+
+# --- quTAG -------------------------------------------------------------------------------------------------------
+
+
+def test_qutag_counts() -> None:
+    recording = formats.read(find(QUTAG))
+    assert recording.format is Format.QUTAG
+    assert recording.records == recording.events == 267_801
+    assert recording.tags.counts() == {1: 79_314, 2: 94_287, 5: 94_200}
+    assert recording.seconds == pytest.approx(5.04, abs=0.005)
+    assert adds_up(recording)
+    raw = np.fromfile(find(QUTAG), qutag.RECORD, offset=qutag.HEADER_BYTES)
+    assert recording.reordered == int((np.diff(raw["time"]) < 0).sum())
+    assert sorted(zip(raw["time"].tolist(), raw["channel"].tolist(), strict=True)) == sorted(
+        zip(recording.tags.t_ps.tolist(), recording.tags.channel.tolist(), strict=True)
+    )
+
+
+def test_qutag_units_of_the_qutau(tmp_path: Path) -> None:
+    records = np.array([(0, 1), (1000, 2), (10**9, 3)], qutag.RECORD)
+    path = tmp_path / "id800.bin"
+    path.write_bytes(bytes(40) + records.tobytes())
+    assert qutag.read_qutag(path, unit_ps=qutag.Fraction("80.955")).tags.t_ps.tolist() == [0, 80_955, 80_955_000_000]
+
+
+# --- NPZ, CSV ----------------------------------------------------------------------------------------------------
+
+
+def test_npz_and_csv_round_trip(tmp_path: Path) -> None:
+    original = tags([-5, 0, 7, 7, 9_000_000_000_000_000_123], [0, 1, 1, 255, 2])
+    generic.write_npz(tmp_path / "a", original, resolution_ps=4.0, device="bench")
+    generic.write_csv(tmp_path / "b", original)
+    from_npz, from_csv = formats.read(tmp_path / "a"), formats.read(tmp_path / "b")
+    assert (from_npz.format, from_npz.resolution_ps, from_npz.device) == (Format.NPZ, 4.0, "bench")
+    assert from_csv.format is Format.CSV
+    assert same(from_npz.tags, original)
+    assert same(from_csv.tags, original)
+
+
+def test_csv_dialects(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for text in (
+        "# bench\r\n10;1\r\n20;2\r\n",
+        "T_PS, Channel\n10, 1\n20, 2",
+        "10\t1\n\n# note\n20\t2\n",
+        "10 1\n20 2\n",
+    ):
+        path.write_text(text, newline="")
+        assert same(formats.read(path).tags, tags([10, 20], [1, 2])), text
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("1,1\n2,x\n", 4), ("1,1\n2,256\n", 4), ("1.5,1\n", 0), ("5,1\n4,1\n", 4), ("time,ch\n1,1\n", 0), ("# only\n", 0)],
+)
+def test_csv_errors_name_the_byte(tmp_path: Path, text: str, offset: int) -> None:
+    (tmp_path / "x").write_text(text)
+    with pytest.raises(TagFormatError) as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset == offset
+
+
+def test_npz_with_the_wrong_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    for arrays in (
+        {"t": np.arange(3)},
+        {"t_ps": np.arange(3.0), "channel": np.zeros(3, np.uint8)},
+        {"t_ps": np.arange(3), "channel": np.zeros(2, np.uint8)},
+        {"t_ps": np.array([3, 1]), "channel": np.zeros(2, np.uint8)},
+        {"t_ps": np.arange(2), "channel": np.zeros(2, np.uint8), "resolution_ps": np.array(0.0)},
+        {"t_ps": np.array([object()]), "channel": np.zeros(1, np.uint8)},
+    ):
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+        with pytest.raises(TagFormatError):
+            formats.read(path)
+
+
+# --- Detection and damage ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [S15_PLAIN, S15_LEGACY, QUTAG, V30])
+def test_suffix_says_nothing(tmp_path: Path, name: str) -> None:
+    shutil.copy(find(name), tmp_path / "x.png")
+    assert same(formats.read(tmp_path / "x.png").tags, formats.read(find(name)).tags)
+
+
+def test_empty_missing_and_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "x.ts"
+    with pytest.raises(FileNotFoundError):
+        formats.read(path)
+    path.write_bytes(b"")
+    with pytest.raises(TagFormatError, match="empty"):
+        formats.read(path)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(TagFormatError, match="PNG"):
+        formats.read(path)
+    for size in (8, 64, 90, 4096):
+        path.write_bytes(bytes(size))
+        with pytest.raises(TagFormatError, match="no format"):
+            formats.read(path)
+
+
+@pytest.mark.parametrize("name", [S15_PLAIN, S15_LEGACY])
+def test_s15_cut_inside_a_word(tmp_path: Path, name: str) -> None:
+    data = find(name).read_bytes()
+    (tmp_path / "x").write_bytes(data[:-3])
+    with pytest.raises(TagFormatError, match="5 of 8 bytes") as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset == len(data) - 8
+
+
+def test_qutag_cut_inside_a_record(tmp_path: Path) -> None:
+    data = find(QUTAG).read_bytes()[: 40 + 10 * 1000 - 1]
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(TagFormatError, match="9 of 10 bytes") as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset == 40 + 10 * 999
+
+
+def test_shuffled_recording_is_refused(tmp_path: Path) -> None:
+    words = np.fromfile(find(S15_PLAIN), "<u8")
+    np.random.default_rng(3).permutation(words).tofile(tmp_path / "x")
+    with pytest.raises(TagFormatError, match="before an earlier one") as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset is not None
+    assert caught.value.hint
+
+
+def test_two_files_joined_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
+    data = find(S15_PLAIN).read_bytes()
+    (tmp_path / "x").write_bytes(data[8000:] + data[:8000])
+    with pytest.raises(TagFormatError) as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset == 8000
+
+
+def test_reading_a1_does_not_import_ptufile() -> None:
+    code = (
+        "import sys; from distribution import formats;"
+        f"formats.read({str(find(S15_PLAIN))!r}); print('ptufile' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,77 @@
+"""The three packages come from one place, `--help` is light, and nothing above the line imports the truth."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import cli
+import distribution
+import qkd
+from cli.main import COMMANDS
+
+ROOT = Path(qkd.__file__).parents[1]
+
+
+def test_the_packages_come_from_one_place() -> None:
+    """Another project on the public index ships a top-level `qkd`; it must not shadow ours."""
+    assert len({Path(str(m.__file__)).parents[1] for m in (qkd, distribution, cli)}) == 1
+
+
+def run(*code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", *code], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_help_imports_neither_numpy_nor_numba() -> None:
+    done = run(
+        "import sys\nfrom cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'galois', 'aiohttp', 'sqlalchemy'} & set(sys.modules)\n"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "qkd demo" in done.stdout
+
+
+def test_every_command_exists_and_shows_an_example() -> None:
+    for name, (module, _) in COMMANDS.items():
+        done = run(f"import sys; sys.argv = ['qkd', {name!r}, '--help']; from cli.main import main; main()")
+        assert done.returncode == 0, (name, module, done.stderr)
+        assert "Example:" in done.stdout, name
+
+
+def imports_of(package: Path) -> set[str]:
+    """Every module that a package's files import, by reading them."""
+    found: set[str] = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_stations_cannot_reach_the_truth() -> None:
+    """Nothing that runs inside `qkd node` imports the simulator; the process proves it on the live module table."""
+    for part in ("node", "exchange", "transport", "kms", "reconciliation"):
+        assert not {m for m in imports_of(ROOT / "qkd" / part) if m.startswith("distribution.simulate")}, part
+    done = run(
+        "import sys, qkd.node.service\n"
+        "sys.exit(repr([m for m in sys.modules if m.startswith(('distribution.simulate', 'distribution.live',"
+        " 'distribution.scenario', 'distribution.eavesdropper'))]) if any(m.startswith(('distribution.simulate',"
+        " 'distribution.live')) for m in sys.modules) else 0)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_numpy_generator_reaches_a_key_path() -> None:
+    """Simulation randomness lives in the simulator; of `qkd` only the rehearsal, which keeps nothing, may seed one."""
+    for path in (ROOT / "qkd").rglob("*.py"):
+        if path.name != "rehearsal.py":
+            text = path.read_text()
+            assert "default_rng" not in text, path
+            assert "np.random" not in text.replace("np.random.Generator` and never meets a key", ""), path

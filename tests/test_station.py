@@ -1,0 +1,83 @@
+"""A station's clicks become events: multiple clicks are kept with random bits, and cutting the stream changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distribution.delivery import Replay
+from distribution.tags import TimeTags
+from qkd.errors import ParameterError
+from qkd.exchange.engine import Engine
+from qkd.exchange.steps import Role, Steps
+from qkd.exchange.transcript import Transcript
+from qkd.randomness import FixedBits
+from qkd.station import Events, Station, group_clicks
+
+
+def tags(*clicks: tuple[int, int]) -> TimeTags:
+    return TimeTags(np.array([t for t, _ in clicks], np.int64), np.array([c for _, c in clicks], np.uint8))
+
+
+def test_single_clicks_follow_the_detector_map() -> None:
+    events = group_clicks(tags((0, 0), (10_000, 1), (20_000, 2), (30_000, 3)), 2000, FixedBits("x"))
+    assert events.basis.tolist() == [0, 0, 1, 1]
+    assert events.bit.tolist() == [0, 1, 0, 1]
+    assert events.double_clicks == 0
+
+
+def test_the_same_detector_twice_is_one_plain_event() -> None:
+    events = group_clicks(tags((0, 1), (500, 1)), 2000, FixedBits("x"))
+    assert (len(events), events.bit.tolist(), events.double_clicks) == (1, [1], 0)
+
+
+def test_double_clicks_are_kept_with_unbiased_random_bits() -> None:
+    """n = 4000 double clicks within Z and 4000 across: bit (and basis) means within five sigma of 1/2."""
+    within = [(i * 10_000 + d, d) for i in range(4000) for d in (0, 1)]
+    across = [(i * 10_000 + d, d) for i in range(4000) for d in (1, 2)]
+    five_sigma = 5 * 0.5 / np.sqrt(4000)
+    z = group_clicks(tags(*within), 2000, FixedBits("within"))
+    assert len(z) == z.double_clicks == 4000
+    assert set(z.basis.tolist()) == {0}
+    assert abs(z.bit.mean() - 0.5) < five_sigma
+    both = group_clicks(tags(*across), 2000, FixedBits("across"))
+    assert len(both) == both.double_clicks == 4000
+    assert abs(both.bit.mean() - 0.5) < five_sigma
+    assert abs(both.basis.mean() - 0.5) < five_sigma
+    assert abs(np.mean(both.bit == both.basis) - 0.5) < five_sigma
+
+
+def test_a_fifth_detector_is_refused() -> None:
+    with pytest.raises(ParameterError, match="detector 4"):
+        group_clicks(tags((0, 4)), 2000, FixedBits("x"))
+
+
+def collected(stream: TimeTags, cuts: list[int]) -> Events:
+    """Run the station over the stream, asking for tags at the given times and then for the rest."""
+    station = Station(2000, FixedBits("same"))
+
+    def role() -> Steps[None]:
+        for cut in [*cuts, 1 << 60]:
+            yield from station.collect(cut)
+
+    source = Replay(stream)
+    engine = Engine(Role.ALICE, role(), Transcript())
+    while engine.wants_tags is not None:
+        engine.feed(source.until(engine.wants_tags.until_ps))
+    assert engine.done
+    return station.take_events()
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3)), min_size=1, max_size=40),
+    st.lists(st.integers(0, 60_000), max_size=6).map(sorted),
+)
+def test_cutting_the_stream_changes_no_event(gaps: list[tuple[int, int]], cuts: list[int]) -> None:
+    t_ps = np.cumsum([gap for gap, _ in gaps]).astype(np.int64)
+    stream = TimeTags(t_ps, np.array([c for _, c in gaps], np.uint8))
+    whole, pieces = collected(stream, []), collected(stream, cuts)
+    assert whole.t_ps.tolist() == pieces.t_ps.tolist()
+    assert whole.double_clicks == pieces.double_clicks
