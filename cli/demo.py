@@ -178,6 +178,7 @@ def _watch(children: Children, blocks: int, timeout: float) -> _Progress:
 def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
     kind = event.get("event")
     if kind == "ready":
+        progress.last[name] = (progress.seconds, {"detections": 0, "sifted": 0})
         output.say(f"{progress.seconds:5.1f} s  {name} is up")
     elif kind == "line" and event["state"] == "up" and name == "bob":
         output.say(f"{progress.seconds:5.1f} s  the classical line is up")
@@ -196,17 +197,15 @@ def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
 
 
 def _note_rates(progress: _Progress, name: str, event: dict[str, Any]) -> None:
-    now = progress.seconds
-    then, before = progress.last.get(name, (now, event))
+    """Rates over the second since a station's last report; one line for both, when Alice's comes in."""
+    now, (then, before) = progress.seconds, progress.last[name]
     progress.last[name] = (now, event)
-    if now <= then:
-        return
-    progress.rates[name] = (event["detections"] - before["detections"]) / (now - then)
-    if name == "alice" and "bob" in progress.rates:
-        sifted = (event["sifted"] - before["sifted"]) / (now - then)
+    rate = {key: (event[key] - before[key]) / max(now - then, 0.1) / 1000 for key in ("detections", "sifted")}
+    progress.rates[name] = rate["detections"]
+    if name == "alice":
         output.say(
-            f"{now:5.1f} s  alice {progress.rates['alice'] / 1e3:.0f} kcps, bob {progress.rates['bob'] / 1e3:.0f} kcps,"
-            f" sifted {sifted / 1e3:.1f} kbit/s"
+            f"{now:5.1f} s  alice {rate['detections']:.0f} kcps, bob {progress.rates.get('bob', 0.0):.0f} kcps,"
+            f" sifted {rate['sifted']:.1f} kbit/s"
         )
 
 

@@ -47,9 +47,7 @@ def init(folder: Path, days: float, force: bool) -> None:
 @click.option("--host", "hosts", metavar="NAME", multiple=True, help="Where the KME answers; repeatable.")
 @click.option("--days", type=float, default=365, show_default=True, help="How long it is valid.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
-def issue(
-    folder: Path, kme: str | None, sae: str | None, hosts: tuple[str, ...], days: float, force: bool
-) -> None:
+def issue(folder: Path, kme: str | None, sae: str | None, hosts: tuple[str, ...], days: float, force: bool) -> None:
     """Make DIR/ID.crt and DIR/ID.key (mode 0600), signed by the authority in DIR.
 
     Without --host a key manager's certificate is for localhost and 127.0.0.1; with it, for these as well.

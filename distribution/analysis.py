@@ -102,8 +102,13 @@ class Comb:
 
     @property
     def single_photons(self) -> bool:
-        """True if one tooth is missing: below half of the others, and not by chance."""
-        return self.g2 < 0.5 and self.dip_chance < CHANCE_LIMIT
+        """True if one tooth is missing between two full ones: below half of the others, and not by chance.
+
+        An empty tooth at the end of a row is where the light or the recording ends, not an effect of photons.
+        """
+        beside = self.areas[max(0, self.dip - 1) : self.dip + 2 : 2]
+        framed = beside.size == 2 and bool(np.all(beside > self.side_area / 2))
+        return framed and self.g2 < 0.5 and self.dip_chance < CHANCE_LIMIT
 
 
 def rates_hz(tags: TimeTags) -> dict[int, float]:
@@ -192,9 +197,7 @@ def find_comb(histogram: Histogram) -> Comb | None:
     period_ps, phase_ps = _refine(histogram, rough_ps)
     centres = histogram.centres_ps
     tooth = np.rint((centres - phase_ps) / period_ps).astype(np.int64)
-    areas = np.bincount(tooth - tooth[0], weights=histogram.counts).astype(np.int64)[
-        1:-1
-    ]  # the outermost are cut
+    areas = np.bincount(tooth - tooth[0], weights=histogram.counts).astype(np.int64)[1:-1]  # the outermost are cut
     delays_ps = phase_ps + period_ps * (np.arange(areas.size) + tooth[0] + 1)
     # A lone peak with structure repeats within itself; a comb fills most of its teeth.
     if areas.size < 4 or np.median(areas) < LEAST_TOOTH:
@@ -213,9 +216,7 @@ def _rough_period_ps(histogram: Histogram) -> float | None:
     spectrum = np.fft.rfft(excess, 2 * n)
     lags = n // 3
     # Divided by the overlap, so that a perfect comb gives 1 at each of its lags.
-    match = (
-        np.fft.irfft(np.abs(spectrum) ** 2)[:lags] / (n - np.arange(lags)) / max(float(excess.var()), 1e-300)
-    )
+    match = np.fft.irfft(np.abs(spectrum) ** 2)[:lags] / (n - np.arange(lags)) / max(float(excess.var()), 1e-300)
     inner = np.flatnonzero(match < 0.05)
     if not inner.size:
         return None

@@ -15,21 +15,20 @@ import math
 from distribution.clock_fit import follow, promise
 from distribution.clock_model import PPM, Acquisition, ClockModel
 from distribution.clock_search import EFFORTS, Candidate, candidates
+from distribution.clock_tracker import ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.tags import TimesPs
 from distribution.times import ascending_times
 from distribution.units import PS_PER_S, seconds_to_ps
 
-__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "acquire"]
+__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "ClockTracker", "acquire"]
 
 FALSE_ALARM_LIMIT = 1e-9
 _LEAST_EVENTS = 10
 _NEEDED_SCORE = 8.0  # a peak this many standard deviations high is found practically always
 
 
-def acquire(
-    a_ps: TimesPs, b_ps: TimesPs, *, uncertainty_s: float = 1.0, max_drift_ppm: float = 10.0
-) -> Acquisition:
+def acquire(a_ps: TimesPs, b_ps: TimesPs, *, uncertainty_s: float = 1.0, max_drift_ppm: float = 10.0) -> Acquisition:
     """Find offset and drift of Bob's clock against Alice's.
 
     Args:
@@ -48,7 +47,8 @@ def acquire(
     a, b = ascending_times(a_ps, name="a_ps"), ascending_times(b_ps, name="b_ps")
     if not 0.0 < uncertainty_s <= 1e5 or not 0.0 <= max_drift_ppm <= 1000.0:
         raise ParameterError(
-            f"uncertainty_s must lie in (0, 1e5] and max_drift_ppm in [0, 1000], got {uncertainty_s} and {max_drift_ppm}"
+            f"uncertainty_s must lie in (0, 1e5] and max_drift_ppm in [0, 1000],"
+            f" got {uncertainty_s} and {max_drift_ppm}"
         )
     if min(a.size, b.size) < _LEAST_EVENTS or a[0] == a[-1] or b[0] == b[-1]:
         raise ClockNotFound(f"{a.size} and {b.size} events are too few to find a common clock in")
@@ -62,9 +62,7 @@ def acquire(
     raise _not_found(a, b, seen, uncertainty_s, max_drift_ppm)
 
 
-def _best(
-    a: TimesPs, b: TimesPs, seen: list[Candidate], uncertainty_ps: int, max_drift: float
-) -> Acquisition | None:
+def _best(a: TimesPs, b: TimesPs, seen: list[Candidate], uncertainty_ps: int, max_drift: float) -> Acquisition | None:
     """The credible candidate; None if there is none, or if another one elsewhere is as good."""
     ranked = sorted(((promise(a, b, c), c) for c in seen), key=lambda pair: -pair[0])
     best: Acquisition | None = None
@@ -109,9 +107,9 @@ def _not_found(
     best = seen[0]
     burst_s = (best.stop_ps - best.start_ps) / PS_PER_S
     more = max((_NEEDED_SCORE / best.score) ** 2, 1.0)
-    drift = 2.0 * max_drift_ppm * PPM
-    smear = max(drift / EFFORTS[-1].drifts, best.half_ps / 1.5 / (burst_s * PS_PER_S))
-    least = max(_NEEDED_SCORE * math.sqrt(a.size / span_a * b.size / span_b * smear), 15.0 / burst_s)
+    # score = c sqrt(burst / (r_a r_b width)), two bins being one and a third times what the offset is known to.
+    accidentals_per_s = a.size / span_a * b.size / span_b * best.half_ps / 0.75 / PS_PER_S
+    least = max(_NEEDED_SCORE * math.sqrt(accidentals_per_s / burst_s), 15.0 / burst_s)
     return ClockNotFound(
         f"{message}; best peak {best.score:.1f} sigma in {burst_s:.3g} s",
         hint=f"pairs at {least:.0f}/s or more would have been found; if this peak is real, {more * burst_s:.2g} s of"

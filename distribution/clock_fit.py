@@ -28,6 +28,7 @@ _MOST_PAIRS = 2_000_000  # accidental ones per histogram, to bound time and memo
 _CHEAP_PAIRS = 200_000
 _LEAST_FALSE_ALARM = 1e-300
 _LEAST_PAIRS = 8.0
+_PARTS, _LEAST_PARTS = 8, 3
 
 Floats = npt.NDArray[np.float64]
 
@@ -195,37 +196,38 @@ def _ridge(a_ps: TimesPs, b_ps: TimesPs, line: _Line) -> _Ridge | None:
     row = (a[index] - line.start_ps) * _SLICES // span
     column = np.clip((residual / bin_ps + _BINS / 2).astype(np.int64), 0, _BINS - 1)
     stack = np.bincount(row * _BINS + column, minlength=_SLICES * _BINS).reshape(_SLICES, _BINS)
-    tilts, profiles = _tilted(stack, math.ceil(line.drift_half * span / 2 / bin_ps))
-    tilt, place, width, _ = _best_box(profiles, np.full(len(tilts), index.size / _BINS))
-    profile = profiles[tilt]
-    outside = np.ones(_BINS, bool)
-    outside[max(0, place - width // 2) : place + width + width // 2] = False
-    level = float(profile[outside].mean())
-    _, place, width, deviance = _best_box(profile[None, :], np.array([level]))
+    tilts, profiles = _tilted(stack, min(math.ceil(line.drift_half * span / 2 / bin_ps), _BINS // 2 - 2))
+    level = index.size / _BINS
+    for _ in range(2):  # the second time without the pairs of the ridge itself
+        tilt, place, width, deviance = _best_box(profiles, level)
+        inside = int(profiles[tilt, place : place + width].sum())
+        level = (index.size - inside) / (_BINS - width)
+    centre = place + (width - profiles.shape[1]) / 2
     slack = (width / 2 + 1) * bin_ps
-    model = line.model.moved(
-        offset_ps=(place + width / 2 - _BINS / 2) * bin_ps, drift=tilts[tilt] * bin_ps / (span / 2)
-    )
+    model = line.model.moved(offset_ps=centre * bin_ps, drift=tilts[tilt] * bin_ps / (span / 2))
     return _Ridge(
         line=_Line(line.start_ps, line.stop_ps, model, slack, slack / (span / 2)),
         deviance=deviance,
-        pairs=float(profile[place : place + width].sum() - level * width),
+        pairs=inside - level * width,
         width=width,
         width_ps=width * bin_ps,
     )
 
 
 def _tilted(stack: npt.NDArray[np.int64], most: int) -> tuple[list[int], npt.NDArray[np.int64]]:
-    """Sums over the slices along lines that shift by -most..most bins from the middle of the stretch to its end."""
+    """Sums over the slices along lines that shift by -most..most bins from the middle of the stretch to its end.
+
+    Only lines that stay inside the stack are summed: shape (tilts, bins - 2 most), so that every sum has the same
+    background.
+    """
     tilts = list(range(-most, most + 1))
-    padded = np.pad(stack, ((0, 0), (most, most)))
     position = (2 * np.arange(_SLICES) + 1 - _SLICES) / _SLICES
     shift = np.rint(np.outer(tilts, position)).astype(np.int64)
-    columns = shift[:, :, None] + np.arange(most, most + _BINS)
-    return tilts, padded[np.arange(_SLICES)[None, :, None], columns].sum(axis=1)
+    columns = shift[:, :, None] + np.arange(most, _BINS - most)
+    return tilts, stack[np.arange(_SLICES)[None, :, None], columns].sum(axis=1)
 
 
-def _best_box(profiles: npt.NDArray[np.int64], level: Floats) -> tuple[int, int, int, float]:
+def _best_box(profiles: npt.NDArray[np.int64], level: float) -> tuple[int, int, int, float]:
     """(row, first bin, width, deviance) of the box whose count exceeds its background most significantly.
 
     The deviance n log(n/mu) - (n - mu) is the leading term of -log P(Poisson(mu) >= n), also where mu is far below 1.
@@ -233,8 +235,10 @@ def _best_box(profiles: npt.NDArray[np.int64], level: Floats) -> tuple[int, int,
     total = np.pad(np.cumsum(profiles, axis=1), ((0, 0), (1, 0))).astype(np.float64)
     best = (0, 0, _WIDTHS[0], -1.0)
     for width in _WIDTHS:
+        if width > profiles.shape[1]:
+            break
         count = total[:, width:] - total[:, :-width]
-        expected = np.maximum(level[:, None] * width, 1e-3)
+        expected = max(level * width, 1e-3)
         excess = np.maximum(count, expected)
         deviance = excess * np.log(excess / expected) - (excess - expected)
         row, place = np.unravel_index(int(deviance.argmax()), deviance.shape)
@@ -335,11 +339,12 @@ def _false_alarm(a_ps: TimesPs, b_ps: TimesPs, fit: _Fit, uncertainty_ps: int, m
 
 
 def _is_lasting(a_ps: TimesPs, b_ps: TimesPs, fit: _Fit) -> bool:
-    """True if both halves of the time used show the peak: one burst of noise is no clock."""
+    """True if the peak shows in several parts of the time used: one burst of noise is no clock."""
     t_ps, _ = _residuals_of(a_ps, b_ps, fit, 2.0 * fit.spread_ps)
-    expected = _expected(a_ps, b_ps, fit, 4.0 * fit.spread_ps) / 2
-    early = int((t_ps < (fit.line.start_ps + fit.line.stop_ps) // 2).sum())
-    return all(_tail(count, expected) < 1e-3 for count in (early, t_ps.size - early))
+    expected = _expected(a_ps, b_ps, fit, 4.0 * fit.spread_ps) / _PARTS
+    part = (t_ps - fit.line.start_ps) * _PARTS // (fit.line.stop_ps - fit.line.start_ps)
+    seen = [_tail(int(n), expected) < 0.05 for n in np.bincount(part, minlength=_PARTS)]
+    return sum(seen) >= _LEAST_PARTS
 
 
 def _is_ambiguous(a_ps: TimesPs, b_ps: TimesPs, fit: _Fit) -> bool:
@@ -358,5 +363,3 @@ def _is_ambiguous(a_ps: TimesPs, b_ps: TimesPs, fit: _Fit) -> bool:
     second = int(count.max())
     credible = _tail(second, max(_expected(a_ps, b_ps, fit, cell), float(count.mean()))) * count.size < 1e-9
     return credible and peak - second < 5.0 * math.sqrt(peak + second)
-
-

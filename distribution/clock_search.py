@@ -3,7 +3,8 @@
 A burst of Alice's events is correlated with all of Bob's that could belong to it. An unknown drift smears the peak
 over drift x burst, so the bins are that wide and the significance is c sqrt(K / (r_a r_b max_drift)), c the pair rate,
 whatever the burst: what raises it is the number K of drifts tried. The plain search has K = 1, the drift scan more.
-Candidates prove nothing; `distribution.clock_fit` decides by counting pairs.
+Where few pairs of events are within the uncertainty at all, their delays are listed instead of transformed: the same
+histogram at less cost. Candidates prove nothing; `distribution.clock_fit` decides by counting pairs.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from distribution.clock_model import ClockModel
 from distribution.tags import TimesPs
 from distribution.units import PS_PER_S
+
+Floats32 = npt.NDArray[np.float32]
 
 _LEAST_BIN_PS = 2_000.0  # wider than any detector pair's jitter that QKD would use
 _LEAST_BURST_EVENTS = 2_000
 _CANDIDATES = 6
 _SMOOTH_BINS = 1025
+_MOST_WORK = 1e8  # bins transformed per search: about 15 s
+_MOST_LISTED = 4e6  # delays
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Effort:
     """How hard one search tries.
 
     Attributes:
-        drifts: number of drifts tried, K.
+        drifts: number of drifts tried, K, where that many are affordable.
         burst_s: Alice's burst is at most this long,
         burst_events: and holds at most about so many events.
         bins: longest transform.
@@ -100,68 +106,113 @@ def candidates(
         effort: how hard to try.
     """
     start, stop = burst(a_ps, b_ps, uncertainty_ps, effort)
-    span = stop - start
-    if span <= 0:
+    if stop <= start:
         return []
-    drift_half = max_drift / effort.drifts
-    bin_ps = math.ceil(max(_LEAST_BIN_PS, drift_half * span / 2, (2 * uncertainty_ps + span) / effort.bins))
-    grid = _Grid(start, stop, uncertainty_ps, bin_ps)
-    spectrum_b, background = grid.of_bob(b_ps, a_ps)
-    drifts = drift_half * (2 * np.arange(effort.drifts) + 1 - effort.drifts)
-    found = [
-        Candidate(score, start, stop, grid.offset_ps(lag), 1.5 * bin_ps, float(drift), drift_half)
-        for drift in drifts
-        for lag, score in _peaks(grid.correlate(a_ps, float(drift), spectrum_b), background)
-    ]
+    window = _Window(start, stop, uncertainty_ps, max_drift)
+    lo, hi = np.searchsorted(a_ps, [start, stop])
+    listed = (hi - lo) * b_ps.size / max(int(b_ps[-1] - b_ps[0]), 1) * 2 * uncertainty_ps
+    search = _by_list if listed <= _MOST_LISTED else _by_transform
+    found = search(a_ps[lo:hi], b_ps, window, effort)
     return sorted(found, key=lambda c: -c.score)[:_CANDIDATES]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The burst [start, stop) and the range that is searched."""
+
+    start_ps: int
+    stop_ps: int
+    uncertainty_ps: int
+    max_drift: float
+
+    @property
+    def span_ps(self) -> int:
+        return self.stop_ps - self.start_ps
+
+    @property
+    def middle_ps(self) -> int:
+        return (self.start_ps + self.stop_ps) // 2
+
+    def drifts(self, steps: int) -> tuple[npt.NDArray[np.float64], float]:
+        """Drifts to try, and how far the true one may be from the nearest of them."""
+        half = self.max_drift / steps
+        return half * (2.0 * np.arange(steps, dtype=np.float64) + 1.0 - steps), half
+
+    def bin_ps(self, drift_half: float, most_bins: float) -> int:
+        """Two bins hold what an unknown rest of drift smears."""
+        return math.ceil(max(_LEAST_BIN_PS, drift_half * self.span_ps / 2, most_bins))
+
+    def candidate(self, lag: int, score: float, bin_ps: int, drift: float, drift_half: float) -> Candidate:
+        """A peak in the joined bins `lag` and `lag` + 1."""
+        offset_ps = lag * bin_ps + bin_ps // 2 - self.uncertainty_ps
+        return Candidate(score, self.start_ps, self.stop_ps, offset_ps, 1.5 * bin_ps, drift, drift_half)
+
+
+def _by_list(a_ps: TimesPs, b_ps: TimesPs, window: _Window, effort: Effort) -> Iterator[Candidate]:
+    """Histograms of all delays within the uncertainty, one for each drift."""
+    drifts, drift_half = window.drifts(effort.drifts)
+    bin_ps = window.bin_ps(drift_half, 2 * window.uncertainty_ps / effort.bins)
+    bins = 2 * window.uncertainty_ps // bin_ps + 2
+    no_offset = ClockModel(reference_ps=window.middle_ps, offset_ps=0)
+    index, delay = no_offset.residuals(a_ps, b_ps, window.uncertainty_ps + bin_ps)
+    since = (a_ps[index] - window.middle_ps).astype(np.float64)
+    for drift in drifts:
+        # Bins hold delays from half a bin below to half a bin above, as lags of binned times do on average.
+        place = np.floor((delay - drift * since + window.uncertainty_ps) / bin_ps + 0.5).astype(np.int64)
+        count = np.bincount(place[(place >= 0) & (place < bins)], minlength=bins).astype(np.float32)
+        joined = count[:-1] + count[1:]
+        level = _smooth(joined)
+        for lag, score in _peaks(joined - level, level):
+            yield window.candidate(lag, score, bin_ps, float(drift), drift_half)
+
+
+def _by_transform(a_ps: TimesPs, b_ps: TimesPs, window: _Window, effort: Effort) -> Iterator[Candidate]:
+    """Cross-correlations by Fourier transform, one for each drift that is affordable."""
+    reach_ps = 2 * window.uncertainty_ps + window.span_ps
+    # K drifts need K transforms of bins that are K times finer.
+    plain_bins = 2 * reach_ps / max(window.max_drift * window.span_ps, 2.0 * _LEAST_BIN_PS)
+    drifts, drift_half = window.drifts(min(effort.drifts, max(1, int(math.sqrt(_MOST_WORK / plain_bins)))))
+    grid = _Grid(window, window.bin_ps(drift_half, reach_ps / effort.bins))
+    spectrum_b, background = grid.of_bob(b_ps, a_ps.size)
+    for drift in drifts:
+        for lag, score in _peaks(grid.correlate(a_ps, float(drift), spectrum_b), background):
+            yield window.candidate(lag, score, grid.bin_ps, float(drift), drift_half)
 
 
 class _Grid:
     """Binned times of one burst; lag k of the correlation is the offset k bin - uncertainty."""
 
-    def __init__(self, start_ps: int, stop_ps: int, uncertainty_ps: int, bin_ps: int) -> None:
-        self.start_ps, self.stop_ps = start_ps, stop_ps
-        self.uncertainty_ps, self.bin_ps = uncertainty_ps, bin_ps
-        self.bins_a = -(-(stop_ps - start_ps) // bin_ps)
-        self.lags = 2 * uncertainty_ps // bin_ps + 2
+    def __init__(self, window: _Window, bin_ps: int) -> None:
+        self.window, self.bin_ps = window, bin_ps
+        self.bins_a = -(-window.span_ps // bin_ps)
+        self.lags = 2 * window.uncertainty_ps // bin_ps + 2
         # Long enough that nothing wraps round into the lags that are looked at.
         self.size = scipy.fft.next_fast_len(self.bins_a + self.lags, real=True)
 
-    def offset_ps(self, lag: int) -> int:
-        """Delay in the middle of the two joined lags `lag` and `lag` + 1."""
-        return lag * self.bin_ps + self.bin_ps // 2 - self.uncertainty_ps
-
-    def _histogram(self, since_ps: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def _histogram(self, since_ps: npt.NDArray[np.int64]) -> Floats32:
         index = since_ps // self.bin_ps
         index = index[(index >= 0) & (index < self.size)]
         return np.bincount(index, minlength=self.size).astype(np.float32)
 
-    def of_bob(
-        self, b_ps: TimesPs, a_ps: TimesPs
-    ) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32]]:
+    def of_bob(self, b_ps: TimesPs, events_a: int) -> tuple[npt.NDArray[np.complex64], Floats32]:
         """Spectrum of Bob's events, and the count expected by accident in two joined lags."""
-        origin = self.start_ps - self.uncertainty_ps
+        origin = self.window.start_ps - self.window.uncertainty_ps
         lo, hi = np.searchsorted(b_ps, [origin, origin + self.size * self.bin_ps])
         histogram = self._histogram(b_ps[lo:hi] - origin)
-        events_a = np.diff(np.searchsorted(a_ps, [self.start_ps, self.stop_ps]))[0]
         total = np.concatenate([[0.0], np.cumsum(histogram, dtype=np.float64)])
         beside = total[self.bins_a : self.bins_a + self.lags - 1] - total[: self.lags - 1]
         return scipy.fft.rfft(histogram), (beside * (2.0 * events_a / self.bins_a)).astype(np.float32)
 
-    def correlate(
-        self, a_ps: TimesPs, drift: float, spectrum_b: npt.NDArray[np.complex64]
-    ) -> npt.NDArray[np.float32]:
+    def correlate(self, a_ps: TimesPs, drift: float, spectrum_b: npt.NDArray[np.complex64]) -> Floats32:
         """Excess pairs per two joined lags if Bob's clock drifts by `drift`.
 
         The mean is taken off Alice's bins: this removes the accidental background at every lag, also where Bob's
         recording covers only a part of the burst, and keeps single precision exact enough.
         """
-        lo, hi = np.searchsorted(a_ps, [self.start_ps, self.stop_ps])
-        middle = (self.start_ps + self.stop_ps) // 2
-        since = a_ps[lo:hi] - self.start_ps
-        since = since + np.rint((a_ps[lo:hi] - middle) * drift).astype(np.int64)
+        since = a_ps - self.window.start_ps
+        since += np.rint((a_ps - self.window.middle_ps) * drift).astype(np.int64)
         histogram = self._histogram(since)
-        histogram[: self.bins_a] -= np.float32((hi - lo) / self.bins_a)
+        histogram[: self.bins_a] -= np.float32(a_ps.size / self.bins_a)
         spectrum = scipy.fft.rfft(histogram)
         np.conjugate(spectrum, out=spectrum)
         spectrum *= spectrum_b
@@ -169,9 +220,7 @@ class _Grid:
         return excess[:-1] + excess[1:]
 
 
-def _peaks(
-    excess: npt.NDArray[np.float32], background: npt.NDArray[np.float32]
-) -> Iterator[tuple[int, float]]:
+def _peaks(excess: Floats32, background: Floats32) -> Iterator[tuple[int, float]]:
     """(lag, score) of the highest peaks, slow undulations (both rates modulated by the mains, say) taken off."""
     level = np.maximum(background, 0.0) + np.float32(0.375)
     score = 2.0 * (np.sqrt(np.maximum(level + excess - _smooth(excess), 0.0)) - np.sqrt(level))
@@ -184,12 +233,10 @@ def _peaks(
         score[max(0, lag - 3) : lag + 4] = -np.inf
 
 
-def _smooth(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Running mean over `_SMOOTH_BINS`; shorter arrays are their own mean."""
-    if values.size <= _SMOOTH_BINS:
-        return np.zeros(values.size)
+def _smooth(values: Floats32) -> Floats32:
+    """Running mean over `_SMOOTH_BINS`, shorter at the ends."""
     half = _SMOOTH_BINS // 2
     total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     lo = np.maximum(np.arange(values.size) - half, 0)
     hi = np.minimum(np.arange(values.size) + half + 1, values.size)
-    return (total[hi] - total[lo]) / (hi - lo)
+    return ((total[hi] - total[lo]) / (hi - lo)).astype(np.float32)

@@ -60,13 +60,9 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def _check_quantiles(self) -> None:
         if self.sigma_ps or self.fwhm_ps or self.tail_fraction:
-            raise ParameterError(
-                "quantiles_ps replaces sigma_ps, fwhm_ps and the tail: give one or the other"
-            )
+            raise ParameterError("quantiles_ps replaces sigma_ps, fwhm_ps and the tail: give one or the other")
         if len(self.quantiles_ps) < 2 or any(np.diff(self.quantiles_ps) < 0):
-            raise ParameterError(
-                f"quantiles_ps needs two or more ascending times, got {len(self.quantiles_ps)}"
-            )
+            raise ParameterError(f"quantiles_ps needs two or more ascending times, got {len(self.quantiles_ps)}")
         for quantile in self.quantiles_ps:
             require("quantiles_ps", quantile, -MAX_JITTER_PS, MAX_JITTER_PS)
 
@@ -78,9 +74,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         p = np.arange(RESPONSE_STEPS + 1) / RESPONSE_STEPS
         if self.quantiles_ps:
-            return np.interp(p, np.linspace(0, 1, len(self.quantiles_ps)), self.quantiles_ps).astype(
-                np.float32
-            )
+            return np.interp(p, np.linspace(0, 1, len(self.quantiles_ps)), self.quantiles_ps).astype(np.float32)
         p[0], p[-1] = 0.25 / RESPONSE_STEPS, 1.0 - 0.25 / RESPONSE_STEPS
         sigma = self.sigma_ps or self.fwhm_ps / FWHM_PER_SIGMA
         if not self.tail_fraction or not self.tail_ps:

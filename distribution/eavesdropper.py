@@ -36,7 +36,5 @@ class InterceptResend:
 
     def correlator(self, alice_rad: float, bob_rad: float) -> float:
         """E at two analyser angles (radians, H = 0), averaged over what Eve does."""
-        resent = (
-            sum(self.state.correlator(alice_rad, m) * math.cos(2 * (bob_rad - m)) for m in _EVE_RAD) / 2.0
-        )
+        resent = sum(self.state.correlator(alice_rad, m) * math.cos(2 * (bob_rad - m)) for m in _EVE_RAD) / 2.0
         return (1.0 - self.fraction) * self.state.correlator(alice_rad, bob_rad) + self.fraction * resent

@@ -131,9 +131,7 @@ def _difference_cdf(alice: npt.NDArray[np.float32], bob: npt.NDArray[np.float32]
 
 
 def _table_cdf(table: npt.NDArray[np.float32], x: Matrix) -> Matrix:
-    rising = table.astype(np.float64) + np.linspace(
-        -1e-4, 1e-4, table.size
-    )  # np.interp wants distinct abscissae
+    rising = table.astype(np.float64) + np.linspace(-1e-4, 1e-4, table.size)  # np.interp wants distinct abscissae
     return np.interp(x, rising, np.linspace(0.0, 1.0, table.size), left=0.0, right=1.0)
 
 
@@ -145,9 +143,7 @@ def error_fraction(counts: npt.ArrayLike, state: BellState, basis: Basis) -> flo
         state: the Bell state.
         basis: which of the two 2 x 2 blocks to look at.
     """
-    block = np.asarray(counts, float)[
-        2 * basis.value : 2 * basis.value + 2, 2 * basis.value : 2 * basis.value + 2
-    ]
+    block = np.asarray(counts, float)[2 * basis.value : 2 * basis.value + 2, 2 * basis.value : 2 * basis.value + 2]
     equal, total = float(np.trace(block)), float(block.sum())
     if not total:
         return 0.0

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from distribution.analysis import Counts, Histogram, cross_correlation, outcome_counts
-from distribution.clock import Acquisition, ClockTracker, acquire
-from distribution.coincidence import match
-from distribution.errors import ClockNotFound, ParameterError
+from distribution.clock import Acquisition, acquire
+from distribution.clock_tracker import ClockTracker
+from distribution.coincidence import CoincidenceSummary, accidentals, match
+from distribution.errors import ClockNotFound
 from distribution.tags import TimeTags
 from distribution.units import PS_PER_S
 
@@ -26,41 +25,23 @@ class PairReport:
 
     Attributes:
         acquisition: Bob's clock against Alice's, and how sure that is.
+        jumps: steps of Bob's clock that were followed; more than none is an alarm.
         window_ps: coincidence window, FULL width.
         seconds: how long both recordings ran.
-        singles_a, singles_b: tags in that time.
-        coincidences: pairs of tags within the window, accidental ones included.
+        counts: singles in that time, coincidences and accidentals.
         ambiguous: coincidences for which a second partner was in reach.
-        accidentals: pairs that unrelated tags would make, from the singles.
         outcomes: coincidences per pair of detectors, shape (4, 4), or None unless both have four detectors.
         delays: histogram of Bob's minus Alice's time on Alice's clock.
     """
 
     acquisition: Acquisition
+    jumps: int
     window_ps: int
     seconds: float
-    singles_a: int
-    singles_b: int
-    coincidences: int
+    counts: CoincidenceSummary
     ambiguous: int
-    accidentals: float
     outcomes: Counts | None
     delays: Histogram
-
-    @property
-    def car(self) -> float | None:
-        """Coincidences over accidentals: 1 means no pairs at all; None when no accidental is expected."""
-        return self.coincidences / self.accidentals if self.accidentals else None
-
-    @property
-    def heralding_a(self) -> float | None:
-        """Probability that Alice detects when Bob does (Klyshko): true coincidences over Bob's singles."""
-        return (self.coincidences - self.accidentals) / self.singles_b if self.singles_b else None
-
-    @property
-    def heralding_b(self) -> float | None:
-        """Probability that Bob detects when Alice does: true coincidences over Alice's singles."""
-        return (self.coincidences - self.accidentals) / self.singles_a if self.singles_a else None
 
 
 def compare(
@@ -83,29 +64,28 @@ def compare(
         max_drift_ppm: largest drift of Bob's clock against Alice's.
 
     Raises:
-        ClockNotFound: the recordings share no visible pairs.
+        ClockNotFound: the recordings share no visible pairs, or lose them for good on the way.
         ParameterError: a window or range that is not positive.
     """
-    if window_ps < 1:
-        raise ParameterError(f"a coincidence window of {window_ps} ps: it must be positive")
     if not (len(a) and len(b)):
         raise ClockNotFound(f"recordings of {len(a)} and {len(b)} tags share no pairs")
     acquisition = acquire(a.t_ps, b.t_ps, uncertainty_s=uncertainty_s, max_drift_ppm=max_drift_ppm)
-    # Following the clock may move neighbouring tags past each other by a picosecond where its pieces meet.
-    aligned = np.maximum.accumulate(ClockTracker(acquisition).align(a.t_ps, b.t_ps))
-    a, b = _overlap(a, TimeTags(aligned, b.channel))
+    tracker = ClockTracker(acquisition)
+    a, b = _overlap(a, TimeTags(tracker.align(a.t_ps, b.t_ps), b.channel))
     matches = match(a.t_ps, b.t_ps, window_ps)
-    seconds = max(a.span_ps, b.span_ps) / PS_PER_S
     four = a.counts().keys() == FOUR_DETECTORS == b.counts().keys()
     return PairReport(
         acquisition=acquisition,
+        jumps=len(tracker.jumps),
         window_ps=window_ps,
-        seconds=seconds,
-        singles_a=len(a),
-        singles_b=len(b),
-        coincidences=int(matches.index_a.size),
-        ambiguous=int(matches.ambiguous),
-        accidentals=len(a) * len(b) * window_ps / PS_PER_S / seconds if seconds else 0.0,
+        seconds=max(a.span_ps, b.span_ps) / PS_PER_S,
+        counts=CoincidenceSummary(
+            singles_a=len(a),
+            singles_b=len(b),
+            coincidences=len(matches),
+            accidentals=accidentals(a.t_ps, b.t_ps, window_ps),
+        ),
+        ambiguous=matches.ambiguous,
         outcomes=outcome_counts(a.channel[matches.index_a], b.channel[matches.index_b]) if four else None,
         delays=cross_correlation(a.t_ps, b.t_ps, half_range_ps, bin_ps),
     )

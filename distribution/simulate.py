@@ -206,7 +206,7 @@ class LinkSimulator:
     def clock_offset_ps(self) -> int:
         """What Bob's clock shows when Alice's shows 0 (see GroundTruth)."""
         alice, bob = self.scenario.alice.clock, self.scenario.bob.clock
-        return bob.offset_ps + LEAD_PS - round((alice.offset_ps + LEAD_PS) * (1.0 + self.clock_drift_ppm * 1e-6))
+        return bob.offset_ps - alice.offset_ps - round(alice.offset_ps * self.clock_drift_ppm * 1e-6)
 
     @property
     def clock_drift_ppm(self) -> float:

@@ -26,5 +26,17 @@ def ascending_times(t_ps: TimesPs, *, name: str) -> TimesPs:
     back = t_ps[1:] < t_ps[:-1]
     if back.any():
         i = int(back.argmax()) + 1
-        raise ParameterError(f"{name} must be ascending: event {i} is {t_ps[i - 1] - t_ps[i]} ps before the one before it")
+        raise ParameterError(
+            f"{name} must be ascending: event {i} is {t_ps[i - 1] - t_ps[i]} ps before the one before it"
+        )
     return np.ascontiguousarray(t_ps)
+
+
+def check_one_clock(a_ps: TimesPs, b_ps: TimesPs) -> None:
+    """Raise ParameterError unless every difference of two times, with a window on top, fits int64."""
+    if a_ps.size and b_ps.size:
+        apart = max(int(a_ps[-1]) - int(b_ps[0]), int(b_ps[-1]) - int(a_ps[0]))
+        if apart >= 1 << 62:
+            raise ParameterError(
+                f"the two streams reach {apart} ps apart, more than 53 days: they are not on one clock"
+            )

@@ -21,6 +21,8 @@ from qkd.session import SessionParameters
 
 # How many tags each side sends in one block.
 TAGS = {Role.ALICE: 2, Role.BOB: 1}
+# Room for the two Tag messages that the accepting tag covers as well.
+MOST_TAG_BYTES = 256
 
 
 def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcript: Transcript) -> Steps[SecretBlock]:
@@ -30,9 +32,9 @@ def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcrip
         AuthenticationError: Bob's tag does not verify: somebody altered the conversation.
     """
     context = _context(block, params)
+    block = _completed(block, context, transcript)
     yield from send_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
     yield from check_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
-    block = _completed(block, context, transcript)
     vault.prepare(block)
     vault.commit(block.number)
     yield from send_tag(vault, Role.ALICE, context, transcript, Stage.ACCEPT)
@@ -42,8 +44,8 @@ def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcrip
 def bob(block: SecretBlock, params: SessionParameters, vault: Vault, transcript: Transcript) -> Steps[SecretBlock]:
     """Bob's part; raises the same."""
     context = _context(block, params)
-    yield from check_tag(vault, Role.BOB, context, transcript, Stage.TRANSCRIPT)
     block = _completed(block, context, transcript)
+    yield from check_tag(vault, Role.BOB, context, transcript, Stage.TRANSCRIPT)
     vault.prepare(block)
     yield from send_tag(vault, Role.BOB, context, transcript, Stage.TRANSCRIPT)
     yield from check_tag(vault, Role.BOB, context, transcript, Stage.ACCEPT)
@@ -57,8 +59,8 @@ def _context(block: SecretBlock, params: SessionParameters) -> TagContext:
 
 
 def _completed(block: SecretBlock, context: TagContext, transcript: Transcript) -> SecretBlock:
-    """The block with what its authentication cost; the accepting tag is counted before it is sent."""
+    """The block with what its authentication will have cost; the tags that follow lengthen the transcript a little."""
     tags = sum(TAGS.values())
-    longest = len(transcript) + len(header(context, Role.ALICE, Stage.ACCEPT, 0)) + 1024
+    longest = len(transcript) + len(header(context, Role.ALICE, Stage.ACCEPT, 0)) + MOST_TAG_BYTES
     report = replace(block.report, auth_bits_used=PAD_BITS * tags, eps_auth=tags * forgery_probability(longest))
     return replace(block, report=report)

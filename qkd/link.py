@@ -13,7 +13,7 @@ from distribution.delivery import TagSource
 from qkd import bbm92
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
-from qkd.errors import ProtocolAborted
+from qkd.errors import KeyTooShort, ProtocolAborted
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
@@ -118,6 +118,8 @@ class SessionRecord:
 def run_to_end(link: Link) -> SessionRecord:
     """Make blocks until the tags are used up; blocks that abort are recorded and the next one is begun.
 
+    Tags at the end that are too few for another block are left over; that is no abort.
+
     Raises:
         QkdError: anything but an abort of the protocol.
     """
@@ -128,7 +130,9 @@ def run_to_end(link: Link) -> SessionRecord:
                 record.outcomes.append(outcomes)
             return record
         except ProtocolAborted as error:
-            record.aborts.append(error)
-            stations = (link.alice.station, link.bob.station)
-            if any(s is None or s.ended for s in stations):
+            ended = any(side.station is None or side.station.ended for side in (link.alice, link.bob))
+            leftover = ended and isinstance(error, KeyTooShort) and bool(record.outcomes)
+            if not leftover:
+                record.aborts.append(error)
+            if ended:
                 return record

@@ -93,16 +93,19 @@ def test_bins_hold_whole_tagger_units() -> None:
 
 
 def test_uneven_bins_are_what_whole_units_avoid() -> None:
-    """ETA issue 59: bins that are no multiple of the unit print a false comb over flat light."""
-    units = np.sort(np.random.default_rng(7).integers(0, 10**9, 60_000))
-    t_ps = (units * 1000 + 128) // 256
-    a, b = t_ps[:30_000:2], t_ps[1:30_000:2]
-    even = analysis.cross_correlation(a, b, 40_000, analysis.whole_bin_ps(10, 1000 / 256)).counts
-    uneven = analysis.cross_correlation(a, b, 40_000, 10).counts
-    assert even.mean() > 5
-    # Index of dispersion: 1 for Poisson counts. 10 ps hold two or three units in turn, so it exceeds 1 visibly.
-    assert even.var() / even.mean() < 1.3
-    assert uneven.var() / uneven.mean() > even.var() / even.mean()
+    """ETA issue 59: bins that are no multiple of the unit print a false comb over flat light.
+
+    Variance over mean is 1 for n bins of Poisson counts, sigma = sqrt(2/n); five sigma. A bin of 10 ps holds 2.56
+    units, that is sometimes two and sometimes three, and the variance grows with the square of the mean of 128.
+    """
+    rng = np.random.default_rng(7)
+    a, b = ((np.sort(rng.integers(0, 2 * 10**8, 10**5)) * 1000 + 128) // 256 for _ in range(2))
+    width = analysis.whole_bin_ps(10, 1000 / 256)
+    assert width == 125
+    even = analysis.cross_correlation(a, b, 50_000, width).counts
+    uneven = analysis.cross_correlation(a, b, 50_000, 10).counts
+    assert even.var() / even.mean() == pytest.approx(1.0, abs=5 * np.sqrt(2 / even.size))
+    assert uneven.var() / uneven.mean() > 3
 
 
 # --- Findings ----------------------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def test_lone_peak_is_found_and_is_no_comb(sigma_ps: int) -> None:
 def test_comb_of_pulsed_light(g2: float, single: bool) -> None:
     """Teeth of 400 counts, jitter 200 ps, period 7 ns, one tooth of g2 * 400; five sigma on period and areas."""
     rng = np.random.default_rng(13)
-    teeth = np.arange(-20, 21)
+    teeth = np.arange(-25, 26)
     areas = rng.poisson(np.where(teeth == 3, g2 * 400, 400))
     delays = np.repeat(teeth * 7000 + 1234, areas) + rng.normal(0, 200, areas.sum())
     # Pairs far apart from each other, so that only the intended delays fall into the histogram.
@@ -197,10 +200,22 @@ def test_comb_of_pulsed_light(g2: float, single: bool) -> None:
     # A line through n delays of jitter s over k teeth: slope error s / (sqrt(n) * rms tooth number).
     assert comb.period_ps == pytest.approx(7000, abs=5 * 200 / np.sqrt(delays.size) / teeth.std() + 0.5)
     assert comb.single_photons is single
-    assert comb.areas.sum() == areas.sum()
+    inside = np.abs(7000 * teeth + 1234) + 3500 < 150_000
+    assert comb.areas.tolist() == areas[inside].tolist()
     if single:
         assert comb.dip_delay_ps == pytest.approx(3 * 7000 + 1234, abs=30)
         assert int(comb.areas[comb.dip]) == int(areas[teeth == 3][0])
+
+
+def test_end_of_a_filled_range_is_no_missing_tooth() -> None:
+    """A sync that was filtered around the photons fills a part of the range: empty teeth at its end mean nothing."""
+    delays = np.repeat(np.arange(-10, 21) * 7000, 300)
+    delays = delays + np.random.default_rng(14).normal(0, 100, delays.size).astype(np.int64)
+    a = np.arange(delays.size, dtype=np.int64) * 10**9
+    comb = analysis.find_comb(analysis.cross_correlation(a, a + delays, 150_000, 100))
+    assert comb is not None
+    assert comb.areas[comb.dip] == 0
+    assert not comb.single_photons
 
 
 def test_rates() -> None:
@@ -258,33 +273,34 @@ def test_pair_report_of_a_made_up_source() -> None:
     """n = 40 000 pairs; five sigma on every count, and on the error rates of about 10 000 coincidences a basis."""
     a, b = stations(21)
     report = compare(a, b, window_ps=1000, half_range_ps=20_000, bin_ps=100, uncertainty_s=1.0, max_drift_ppm=10.0)
-    model = report.acquisition.model
+    model, counts = report.acquisition.model, report.counts
     assert model.drift_ppm == pytest.approx(DRIFT * 1e6, abs=1e-3)
     expected_offset = OFFSET_PS + DRIFT * (model.reference_ps - 10**12)
     assert model.offset_ps == pytest.approx(expected_offset, abs=100)
     assert report.acquisition.false_alarm < 1e-9
     accidentals = len(a) * len(b) * 1e-9 / 2.0
-    assert report.accidentals == pytest.approx(accidentals, rel=1e-3)
+    # measured in 200 shifted windows
+    assert counts.accidentals == pytest.approx(accidentals, abs=5 * np.sqrt(accidentals / 200))
     pairs = len(a) - 2 * 30_000  # give or take the spread of the lone counts
     spread = 5 * np.sqrt(40_000 + 60_000 + accidentals)
-    assert report.coincidences == pytest.approx(pairs + accidentals, abs=spread)
-    assert report.car == pytest.approx(report.coincidences / report.accidentals)
-    assert report.heralding_a == pytest.approx(0.4, abs=0.02)
-    assert report.heralding_b == pytest.approx(0.4, abs=0.02)
+    assert counts.coincidences == pytest.approx(pairs + accidentals, abs=spread)
+    assert counts.car == pytest.approx(counts.coincidences / counts.accidentals)
+    assert counts.heralding_a == pytest.approx(0.4, abs=0.02)
+    assert counts.heralding_b == pytest.approx(0.4, abs=0.02)
     assert report.outcomes is not None
-    assert report.outcomes.sum() == report.coincidences
-    # Unrelated pairs are wrong half of the time; they are a 1/160 part of all.
+    assert report.outcomes.sum() == counts.coincidences
+    # Unrelated pairs are wrong half of the time.
     for basis, error in ((Basis.Z, ERROR_Z), (Basis.X, ERROR_X)):
         rate = analysis.error_rate(report.outcomes, basis, BellState.PHI_PLUS)
-        share = accidentals / report.coincidences
+        share = accidentals / counts.coincidences
         expected = error * (1 - share) + share / 2
         assert rate == pytest.approx(expected, abs=5 * np.sqrt(expected / 10_000))
 
 
 def test_unrelated_recordings_have_no_clock() -> None:
-    (a, _), (_, b) = stations(22), stations(23)
+    (a, _), (_, b) = (stations(seed, pairs_hz=500, lone_hz=500, seconds=0.5) for seed in (22, 23))
     with pytest.raises(ClockNotFound):
-        compare(a, b, window_ps=1000, half_range_ps=20_000, bin_ps=100, uncertainty_s=0.01, max_drift_ppm=0.1)
+        compare(a, b, window_ps=1000, half_range_ps=20_000, bin_ps=100, uncertainty_s=0.2, max_drift_ppm=10.0)
 
 
 def test_recordings_without_a_tag_have_no_clock() -> None:

@@ -268,9 +268,7 @@ class TestKernels:
         clock = np.array([1 + 3e-6, 0.25, 1 - 2e-6, 0.5])
         sides = [reference.Side(tables[k], delays[k], clock[2 * k], clock[2 * k + 1], 10**12 * (k + 1)) for k in (0, 1)]
         size, gap_ps = 1500, 1e12 / float(weights.sum())
-        slow = reference.clicks(
-            state.tolist(), edge, height, gap_ps, 17.5, 100_000 // 20, keep, alias, hits, sides[0], sides[1]
-        )
+        slow = reference.clicks(state.tolist(), edge, height, gap_ps, 17.5, 5000, keep, alias, hits, sides[0], sides[1])
         arrays = [(np.empty(size, np.int64), np.empty(size, np.uint8), np.empty(size, np.int64)) for _ in (0, 1)]
         count = np.zeros(3, np.int64)
         with np.errstate(over="ignore"):
@@ -363,7 +361,7 @@ class TestStates:
     def test_refuses_weights_that_are_no_probabilities(self) -> None:
         with pytest.raises(ParameterError, match="add up"):
             BellDiagonal((0.5, 0.1, 0.1, 0.1))
-        with pytest.raises(ParameterError, match="phi-"):
+        with pytest.raises(ParameterError, match=r"1\.1 must"):
             BellDiagonal((1.1, -0.1, 0.0, 0.0))
 
     def test_outcome_table_is_a_distribution(self) -> None:

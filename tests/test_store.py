@@ -153,6 +153,16 @@ class TestPads:
                 alice.peer_pad(Role.BOB, used)
         assert alice.pads_left(Role.BOB) == 52
 
+    def test_burnt_pads_leave_the_file(self, tmp_path):
+        with opened(tmp_path) as store:
+            store.install_pre_shared(SECRET)
+            store.take_pad(Role.ALICE)
+            store.peer_pad(Role.BOB, 10)
+        raw = sqlite3.connect(tmp_path / "alice.db")
+        first = dict(raw.execute("SELECT sender, min(number) FROM pads GROUP BY sender").fetchall())
+        raw.close()
+        assert first == {"alice": 1, "bob": 11}
+
     def test_peers_pad_window(self, alice):
         alice.install_pre_shared(SECRET * 10)
         left = alice.pads_left(Role.BOB)
@@ -346,7 +356,7 @@ class TestKeys:
 
     def test_reserve_is_all_or_nothing(self, pair):
         alice, _ = pair
-        for number, size, available in ((11, 256, 10), (4, 600, 3), (1, 11 * 256, 0)):
+        for number, size, available in ((11, 256, 10), (4, 600, 3), (1, 11 * 256, 0), (10**30, 256, 10)):
             with pytest.raises(KeyExhausted) as short:
                 alice.reserve(ALICE_APP, (BOB_APP,), number, size)
             assert (short.value.available, short.value.requested) == (available, number)
@@ -584,6 +594,12 @@ class TestOpening:
         alice.close()
         with pytest.raises(KeyStoreError, match="is closed"):
             alice.stored_key_count()
+
+    def test_durability_settings(self, alice):
+        # https://sqlite.org/pragma.html: synchronous 2 is FULL.
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+        with alice._database.transaction() as connection:
+            assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in wanted} == wanted
 
     def test_files_are_private(self, alice, tmp_path):
         alice.install_pre_shared(SECRET)

@@ -46,4 +46,4 @@ def near_pairs(
                 residual_ps[n] = np.float64(b_ps[j] - centre) - part
             n += 1
             j += 1
-    return n
+    return int(n)

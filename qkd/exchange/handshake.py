@@ -104,7 +104,7 @@ def _differences(mine: Hello, theirs: Hello) -> str:
     """Name the parameters that differ, mine first."""
     try:
         other = msgspec.json.decode(theirs.parameters, type=dict[str, object])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "the session parameters (the peer's are unreadable)"
     own = msgspec.json.decode(mine.parameters, type=dict[str, object])
     names = [name for name in sorted(own | other) if own.get(name) != other.get(name)]

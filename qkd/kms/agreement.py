@@ -267,12 +267,17 @@ class KeyManager:
             batch = list(self._taking_back.values())[: self.config.max_key_per_request]
             key_ids = [item.key_id for item in batch]
             try:
-                # The peer first: as long as the units are RESERVED here, a crash leaves a trace to recover
-                # from.
+                # The peer first: while the units are RESERVED here, a crash leaves a trace to recover from.
                 await self._peer.void(batch)
                 await asyncio.to_thread(self._store.void, key_ids)
-            except QkdError as error:
-                log.warning("%d keys wait to be taken back: %s", len(self._taking_back), error)
+            except Exception as error:
+                # This task must outlive even a bug: without it these keys would wait for the next start.
+                log.warning(
+                    "%d keys wait to be taken back: %s",
+                    len(self._taking_back),
+                    error,
+                    exc_info=None if isinstance(error, QkdError) else error,
+                )
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_MOST_S)
                 continue

@@ -97,9 +97,7 @@ class BlockBooks:
             key = self._cipher.open("blocks", str(number), prepared.sealed)
             key = self._refill(connection, prepared, key)
             count = self._cut(connection, prepared, key)
-            connection.execute(
-                update(blocks).where(blocks.c.number == number).values(sealed=None, units=count)
-            )
+            connection.execute(update(blocks).where(blocks.c.number == number).values(sealed=None, units=count))
 
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
@@ -122,9 +120,7 @@ class BlockBooks:
     def summary(self) -> list[StoredBlock]:
         """The committed blocks, oldest first."""
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                select(blocks).where(blocks.c.sealed.is_(None)).order_by(blocks.c.number)
-            ).all()
+            rows = connection.execute(select(blocks).where(blocks.c.sealed.is_(None)).order_by(blocks.c.number)).all()
         return [self._stored(row) for row in rows]
 
     def provenance(self, connection: Connection, numbers: set[int]) -> dict[int, Provenance]:
@@ -182,9 +178,7 @@ def _check(block: SecretBlock) -> None:
     if not 0 <= block.number < 1 << 63:
         raise ParameterError(f"block number {block.number} must be in 0 .. 2^63 - 1")
     if len(block.session_id) != SESSION_ID_BYTES:
-        raise ParameterError(
-            f"the session id has {len(block.session_id)} bytes, it must have {SESSION_ID_BYTES}"
-        )
+        raise ParameterError(f"the session id has {len(block.session_id)} bytes, it must have {SESSION_ID_BYTES}")
     if len(block.key) != (block.bits + 7) // 8:
         raise ParameterError(f"a key of {block.bits} bits came in {len(block.key)} bytes")
     if min(block.refill_alice, block.refill_bob) < 0 or _unit_bits_of(block) < 0:

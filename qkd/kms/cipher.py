@@ -62,9 +62,7 @@ class RowCipher:
         """
         identity = _identity(table, row)
         try:
-            return AESGCM(self._row_key(identity)).decrypt(
-                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], identity
-            )
+            return AESGCM(self._row_key(identity)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], identity)
         except (InvalidTag, ValueError) as error:
             raise KeyStoreError(
                 f"the sealed value of {table} {row} does not open",

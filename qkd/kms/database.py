@@ -46,9 +46,7 @@ SCHEMA_VERSION = 1
 
 _schema = MetaData()
 
-meta = Table(
-    "meta", _schema, Column("name", String, primary_key=True), Column("value", LargeBinary, nullable=False)
-)
+meta = Table("meta", _schema, Column("name", String, primary_key=True), Column("value", LargeBinary, nullable=False))
 
 # One row a sender: the sealed hash key, the number of the next pad and the number that the next refill will
 # get.

@@ -104,9 +104,6 @@ class KeyRequest:
     size_bits: int
 
 
-# --- the bodies that travel (clause 6) ---
-
-
 class Status(msgspec.Struct, frozen=True):
     """Clause 6.1."""
 
@@ -176,8 +173,6 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     details: list[dict[str, Any]] = []
 
-
-# --- requests ---
 
 Query = Iterable[tuple[str, str]]
 B = TypeVar("B", bound=msgspec.Struct)
@@ -305,9 +300,6 @@ def _key_ids(config: KmeConfig, texts: list[str]) -> list[str]:
     return ids
 
 
-# --- who may ask ---
-
-
 def check_master(config: KmeConfig, caller: str, slave: str) -> None:
     """Whether `caller` may ask for status and keys towards `slave` (clauses 5.2, 5.3).
 
@@ -325,9 +317,6 @@ def check_registered(config: KmeConfig, caller: str) -> None:
     """NotAuthorised unless `caller` is an SAE of this KME."""
     if caller not in config.local_saes:
         raise NotAuthorised(f"SAE {caller!r} is not registered at KME {config.kme_id}")
-
-
-# --- answers ---
 
 
 def status_of(config: KmeConfig, caller: str, slave: str, stored_key_count: int) -> Status:

@@ -37,9 +37,7 @@ def unit_id(session_id: bytes, number: int, index: int) -> str:
         number: number of the block in the life of the link.
         index: place of the unit in the block, from 0.
     """
-    digest = hashlib.sha256(
-        _UNIT_DOMAIN + session_id + number.to_bytes(8, "big") + index.to_bytes(8, "big")
-    ).digest()
+    digest = hashlib.sha256(_UNIT_DOMAIN + session_id + number.to_bytes(8, "big") + index.to_bytes(8, "big")).digest()
     value = int.from_bytes(digest[:16], "big")
     value = value & ~(0xF << 76) | 8 << 76
     value = value & ~(0b11 << 62) | 0b10 << 62

@@ -71,9 +71,7 @@ class PadQueues:
             connection.execute(insert(meta).values(name="pre_shared", value=fingerprint))
             for place, sender in enumerate((Role.ALICE, Role.BOB)):
                 sealed = self._cipher.seal("senders", sender.value, chunks[place])
-                connection.execute(
-                    insert(senders).values(sender=sender.value, hash_key=sealed, next=0, end=0)
-                )
+                connection.execute(insert(senders).values(sender=sender.value, hash_key=sealed, next=0, end=0))
                 self.append(connection, sender, chunks[2 + place :: 2])
 
     def hash_key(self, sender: Role) -> bytes:
@@ -94,9 +92,7 @@ class PadQueues:
             LocalProtocolError: `sender` is not this node. KeyExhausted: none is left.
         """
         if sender is not self._role:
-            raise LocalProtocolError(
-                f"this is {self._role.value}'s store: it sends no tags of {sender.value}"
-            )
+            raise LocalProtocolError(f"this is {self._role.value}'s store: it sends no tags of {sender.value}")
         with self._database.transaction() as connection:
             marks = _read_marks(connection, sender)
             return marks.next, self._burn(connection, sender, marks, marks.next)
@@ -149,9 +145,7 @@ class PadQueues:
                 requested=number - marks.next + 1,
             )
         name = sender.value
-        sealed = connection.scalar(
-            select(pads.c.sealed).where(pads.c.sender == name, pads.c.number == number)
-        )
+        sealed = connection.scalar(select(pads.c.sealed).where(pads.c.sender == name, pads.c.number == number))
         if sealed is None:
             raise KeyStoreError(f"pad {number} of {name} is missing from the store: the file was altered")
         pad = self._cipher.open("pads", f"{name} {number}", sealed)

@@ -1,10 +1,9 @@
-"""Who is who on the key managers' lines: a small certificate authority, and TLS that demands certificates.
+"""A small certificate authority, and TLS contexts that demand certificates on both sides.
 
-A key manager is `urn:qkd:kme:<id>`, an application `urn:qkd:sae:<id>`; that URI, in the certificate's subject
-alternative names, is the identity that everything else goes by. A KME certificate may serve and call, an SAE
-certificate may only call, so an application cannot pose as a key manager. For production use your own CA:
-anything that signs such a URI will do. EC P-256 with SHA-256 throughout (RFC 5280; ETSI GS QKD 014 clause 5.1
-asks for TLS 1.2 or newer with certificates on both sides).
+A KME certificate may serve and call, an SAE certificate may only call, so an application cannot pose as a key manager;
+`qkd.kms.certificates` says how a certificate names its holder. For production use your own CA: anything that signs
+such a URI will do. EC P-256 with SHA-256 throughout (RFC 5280; ETSI GS QKD 014 clause 5.1 asks for TLS 1.2 or newer
+with certificates on both sides).
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import ipaddress
 import re
 import ssl
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from cryptography import x509
@@ -22,37 +20,39 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from qkd.errors import NotAuthorised, ParameterError
-from qkd.kms.secretfile import check_private, write_secret_file
+from qkd.errors import ParameterError
+from qkd.kms.certificates import (
+    CertificateInfo,
+    PeerIdentity,
+    PeerKind,
+    check_identifier,
+    describe,
+    identity,
+    is_authority,
+    load_certificate,
+    load_pair,
+)
+from qkd.kms.secretfile import write_secret_file
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+__all__ = [
+    "Authority",
+    "CertificateInfo",
+    "Issued",
+    "PeerIdentity",
+    "PeerKind",
+    "check_identifier",
+    "client_context",
+    "describe",
+    "identity",
+    "server_context",
+]
+
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
-_URN = "urn:qkd:"
 _CLOCK_SLACK = dt.timedelta(minutes=5)
 MOST_DAYS = 36500
 
 # For peers without TLS 1.3: forward secrecy and authenticated encryption only.
 _TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-
-
-class PeerKind(Enum):
-    """What a certificate's holder is."""
-
-    KME = "kme"
-    SAE = "sae"
-
-
-@dataclass(frozen=True, slots=True)
-class PeerIdentity:
-    """Who holds a certificate: the kind and the id of its URI."""
-
-    kind: PeerKind
-    id: str
-
-    @property
-    def uri(self) -> str:
-        """The URI in the certificate."""
-        return f"{_URN}{self.kind.value}:{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,6 @@ class Issued:
 
     certificate: Path
     key: Path
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateInfo:
-    """What `qkd pki show` tells; `kind` is "kme", "sae" or "ca", times are UTC."""
-
-    kind: str
-    id: str
-    hosts: tuple[str, ...]
-    issuer: str
-    fingerprint_sha256: str
-    not_before: dt.datetime
-    not_after: dt.datetime
 
 
 class Authority:
@@ -130,8 +117,8 @@ class Authority:
             ParameterError: a file is missing, damaged, readable by others, expired, or no authority's.
         """
         folder = Path(folder)
-        certificate, key = _load_pair(folder / "ca.crt", folder / "ca.key")
-        if not _is_authority(certificate) or not isinstance(key, ec.EllipticCurvePrivateKey):
+        certificate, key = load_pair(folder / "ca.crt", folder / "ca.key")
+        if not is_authority(certificate) or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ParameterError(f"{folder / 'ca.crt'} is not an authority's certificate on P-256")
         return cls(folder, certificate, key)
 
@@ -179,35 +166,6 @@ class Authority:
         return files
 
 
-def check_identifier(identifier: str) -> str:
-    """The id of a KME or SAE, when it is one that fits a URI, a file name and a certificate.
-
-    Raises:
-        ParameterError: it is not.
-    """
-    if not _IDENTIFIER.fullmatch(identifier) or identifier.lower() == "ca" or not identifier.strip("."):
-        raise ParameterError(
-            f'id {identifier!r} must be 1 to 64 of A-Z a-z 0-9 . _ - (and neither dots alone nor "ca")'
-        )
-    return identifier
-
-
-def identity(cert_der: bytes) -> PeerIdentity:
-    """Who the holder of a verified certificate is.
-
-    Args:
-        cert_der: the peer's certificate as TLS gives it (DER); that it is genuine and in date is TLS's
-        business.
-
-    Raises:
-        NotAuthorised: it cannot be read, or does not carry exactly one urn:qkd: URI of a known kind.
-    """
-    try:
-        return _identity(x509.load_der_x509_certificate(cert_der))
-    except ValueError as error:
-        raise NotAuthorised("the peer's certificate cannot be read") from error
-
-
 def server_context(cert: Path, key: Path, ca: Path) -> ssl.SSLContext:
     """TLS for a listener: 1.2 or newer, and nobody without a certificate of `ca` gets in.
 
@@ -237,35 +195,9 @@ def client_context(cert: Path, key: Path, ca: Path, *, check_hostname: bool = Tr
     return context
 
 
-def describe(path: Path) -> CertificateInfo:
-    """What a certificate file says; expired ones, too.
-
-    Raises:
-        ParameterError: it cannot be read, or is neither a KME's, an SAE's nor an authority's.
-    """
-    certificate = _load_certificate(Path(path))
-    if _is_authority(certificate):
-        kind, name = "ca", _common_name(certificate.subject)
-    else:
-        try:
-            holder = _identity(certificate)
-        except NotAuthorised as error:
-            raise ParameterError(f"{path}: {error}") from error
-        kind, name = holder.kind.value, holder.id
-    return CertificateInfo(
-        kind=kind,
-        id=name,
-        hosts=_hosts(certificate),
-        issuer=_common_name(certificate.issuer),
-        fingerprint_sha256=certificate.fingerprint(hashes.SHA256()).hex(),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-    )
-
-
 def _context(protocol: int, cert: Path, key: Path, ca: Path) -> ssl.SSLContext:
-    _load_pair(Path(cert), Path(key))
-    _load_certificate(Path(ca))
+    load_pair(Path(cert), Path(key))
+    load_certificate(Path(ca))
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS12_CIPHERS)
@@ -276,86 +208,6 @@ def _context(protocol: int, cert: Path, key: Path, ca: Path) -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as error:
         raise ParameterError(f"OpenSSL refuses {cert}, {key} or {ca}: {error}") from error
     return context
-
-
-def _load_pair(cert: Path, key: Path) -> tuple[x509.Certificate, object]:
-    """A certificate in date and the private key that belongs to it."""
-    certificate = _load_certificate(cert)
-    now = dt.datetime.now(dt.UTC)
-    if now > certificate.not_valid_after_utc:
-        raise ParameterError(
-            f"{cert} expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
-            hint="issue a new one: qkd pki issue --force",
-        )
-    if now < certificate.not_valid_before_utc:
-        raise ParameterError(
-            f"{cert} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-            hint="check this machine's clock",
-        )
-    check_private(key)
-    pem = _read(key)
-    try:
-        private = serialization.load_pem_private_key(pem, password=None)
-    except TypeError as error:
-        raise ParameterError(
-            f"{key} is encrypted: a node starts unattended and needs it in the clear"
-        ) from error
-    except ValueError as error:
-        raise ParameterError(
-            f"{key} holds no private key in PEM form", hint="was it swapped with the .crt?"
-        ) from error
-    if private.public_key() != certificate.public_key():
-        raise ParameterError(f"{key} is not the key of {cert}", hint="name the .key and .crt of the same id")
-    return certificate, private
-
-
-def _load_certificate(path: Path) -> x509.Certificate:
-    pem = _read(path)  # not inside the try: a ParameterError is a ValueError, too
-    try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise ParameterError(f"{path} holds no certificate in PEM form", hint="name a .crt file") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ParameterError(
-            f"{path}: {(error.strerror or str(error)).lower()}",
-            hint="make certificates with: qkd pki init DIR, then qkd pki issue DIR",
-        ) from error
-
-
-def _identity(certificate: x509.Certificate) -> PeerIdentity:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = [u for u in names.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith(_URN)]
-    except x509.ExtensionNotFound:
-        uris = []
-    if len(uris) != 1:
-        raise NotAuthorised(f"the certificate carries {len(uris)} {_URN} URIs, it must carry exactly one")
-    kind, _, name = uris[0].removeprefix(_URN).partition(":")
-    try:
-        return PeerIdentity(PeerKind(kind), check_identifier(name))
-    except ValueError as error:
-        raise NotAuthorised(f"the certificate's URI {uris[0]!r} names no KME and no SAE") from error
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return (*names.get_values_for_type(x509.DNSName), *(str(address) for address in addresses))
 
 
 def _host_name(host: str) -> x509.GeneralName:
@@ -409,11 +261,6 @@ def _authority_id(public: ec.EllipticCurvePublicKey) -> x509.AuthorityKeyIdentif
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _common_name(name: x509.Name) -> str:
-    values = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(values[0].value) if values else name.rfc4514_string()
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -17,6 +17,7 @@ from qkd.kms.database import blocks, keys, slaves, units
 from qkd.kms.key import Assignment, UnitState
 
 _MOST_NAMES = 10_000
+_MOST_LIMIT = (1 << 63) - 1  # a larger integer does not fit SQLite
 
 # Statements are built once: building one costs more than running it.
 _names: BindParameter[Any] = bindparam("names", expanding=True)
@@ -156,7 +157,7 @@ def free_units(connection: Connection, unit_ids: Sequence[str], owner: str) -> s
 
 def oldest_free(connection: Connection, owner: str, most: int) -> list[str]:
     """IDs of the oldest available units of this owner, at most so many."""
-    return list(connection.scalars(_oldest_free, {"owner": owner, "most": most}))
+    return list(connection.scalars(_oldest_free, {"owner": owner, "most": min(most, _MOST_LIMIT)}))
 
 
 def count_free(connection: Connection, owner: str | None = None) -> int:

@@ -4,8 +4,7 @@ A key is reserved at the master's node, assigned to its slaves at the other, and
 transaction that reads a key's bytes deletes them, so a crash may lose a key but never gives it out twice.
 Everything secret rests encrypted (`qkd.kms.cipher`). May be used from several threads.
 
-What a store cannot notice is that its file was put back from an old copy: never restore one, make a new
-store.
+What a store cannot notice is that its file was put back from an old copy: never restore one, make a new store.
 """
 
 from __future__ import annotations
@@ -36,9 +35,7 @@ class KeyStore:
     Its Vault methods are those of `qkd.block.Vault`; see `qkd.kms.pads` and `qkd.kms.blocks` for their rules.
     """
 
-    def __init__(
-        self, database: Database, cipher: RowCipher, role: Role, unit_bits: int, clock: Callable[[], float]
-    ):
+    def __init__(self, database: Database, cipher: RowCipher, role: Role, unit_bits: int, clock: Callable[[], float]):
         self.role = role
         self.unit_bits = unit_bits
         self._database = database
@@ -204,9 +201,7 @@ class KeyStore:
             records.finish(connection, key_ids, UnitState.DELIVERED)
         return delivered
 
-    def deliver_assigned(
-        self, key_ids: Sequence[str], caller: str, *, master: str | None = None
-    ) -> list[DeliveredKey]:
+    def deliver_assigned(self, key_ids: Sequence[str], caller: str, *, master: str | None = None) -> list[DeliveredKey]:
         """Hand keys to one of their slaves, once each; deleted when the last slave has them. All or none.
 
         Args:
@@ -288,13 +283,9 @@ class KeyStore:
                 hint="the two nodes must run with the same unit_bits",
             )
 
-    def _read(
-        self, connection: Connection, found: dict[str, Assignment], key_ids: Sequence[str]
-    ) -> list[DeliveredKey]:
+    def _read(self, connection: Connection, found: dict[str, Assignment], key_ids: Sequence[str]) -> list[DeliveredKey]:
         joined, sources = records.key_bytes(connection, self._cipher, key_ids)
-        known = self._blocks.provenance(
-            connection, {number for numbers in sources.values() for number in numbers}
-        )
+        known = self._blocks.provenance(connection, {number for numbers in sources.values() for number in numbers})
         return [
             DeliveredKey(
                 key_id=name,

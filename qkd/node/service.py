@@ -177,15 +177,24 @@ class Node:
         """Alice: answer calls, one line at a time; a new call from Bob replaces a line that he gave up."""
         where = Address.parse(self._config.line.address)
 
+        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._use(loop, Line(reader, writer, self._config.line.patience_s))
+            try:
+                await self._use(loop, Line(reader, writer, self._config.line.patience_s))
+            except QkdError as error:
+                if not refused.done():
+                    refused.set_exception(error)
 
         try:
             server = await asyncio.start_server(answer, where.host, where.port, ssl=self._tls(pki.server_context))
         except OSError as error:
             raise _cannot_listen("the line", where, error, "[line]") from error
         async with server:
-            await self._finished.wait()
+            finished = asyncio.ensure_future(self._finished.wait())
+            done, _ = await asyncio.wait({finished, refused}, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                future.result()
 
     async def _call(self, loop: StationLoop) -> None:
         """Bob: call until somebody answers, again after every lost line."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from distribution.delivery import TagSource
 from qkd import bbm92
 from qkd.block import Vault
-from qkd.errors import ClockNotFound, PeerUnreachable, ProtocolAborted, QkdError
+from qkd.errors import ClockNotFound, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
@@ -26,6 +26,10 @@ from qkd.transport import tcp
 from qkd.transport.tcp import Line
 
 log = logging.getLogger("qkd.node")
+
+
+class HandshakeRefused(RemoteProtocolError):
+    """The two ends do not fit together: versions, roles, parameters or key stores differ."""
 
 
 @dataclass(slots=True)
@@ -77,8 +81,10 @@ class StationLoop:
         transcript = Transcript()
         shake = handshake.alice if self.role is Role.ALICE else handshake.bob
         steps = shake(self.params, self.vault, self.secrets, simulated=self.source.simulated)
-        start = await tcp.run(Engine(self.role, steps, transcript), line, None)
-        return start, transcript
+        try:
+            return await tcp.run(Engine(self.role, steps, transcript), line, None), transcript
+        except RemoteProtocolError as error:
+            raise HandshakeRefused(str(error), hint=error.hint) from error
 
     def _block(self, start: SessionStart, number: int, transcript: Transcript) -> Engine[bbm92.Outcome]:
         if self.role is Role.ALICE:
@@ -88,9 +94,15 @@ class StationLoop:
         return Engine(self.role, steps, transcript)
 
     async def attempt(self, line: Line) -> bool:
-        """`serve_line`, with every failure told and survived; True when no more blocks can come."""
+        """`serve_line`, with every failure told and survived; True when no more blocks can come.
+
+        Raises:
+            HandshakeRefused: the two ends are configured differently; trying again would not help.
+        """
         try:
             return await self.serve_line(line)
+        except HandshakeRefused:
+            raise
         except (ProtocolAborted, ClockNotFound) as error:
             self.on_abort(error)
             return self.station.ended

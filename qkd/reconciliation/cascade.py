@@ -11,6 +11,7 @@ take the error pattern as public: the bound on phase errors does not lean on bit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -54,10 +55,13 @@ class Frame:
 class CascadePreset:
     """How the passes are cut.
 
+    The first two block lengths are powers of two: a search in such a block asks whole bits of information, while one
+    in a block of 3/2 that length wastes 0.08 bit per error, which is 1 % of all that is disclosed.
+
     Attributes:
         name: what the session's parameters call it.
-        first: block length of the first pass times the error rate.
-        second: block length of the second pass times the error rate.
+        first: block length of the first pass times the error rate, before rounding to the nearest power of two.
+        second: the same for the second pass.
         later: block lengths of the passes after these; never more than half a frame.
         masks: random subsets whose parities end the schedule: an error pattern that survived the passes survives
             these with probability 2^-masks.
@@ -81,14 +85,26 @@ class CascadePreset:
         """Block length of each pass for a frame of n bits: at least 2, after the first pass at most n / 2."""
         q = min(max(qber, QBER_RANGE[0]), QBER_RANGE[1])
         half = max(2, (n + 1) // 2)
-        later = [round(self.second / q), *self.later]
-        return [max(2, min(n, round(self.first / q))), *(max(2, min(half, k)) for k in later)]
+        later = [_power_of_two(self.second / q), *self.later]
+        return [max(2, min(n, _power_of_two(self.first / q))), *(max(2, min(half, k)) for k in later)]
+
+
+def _power_of_two(length: float) -> int:
+    """The power of two nearest to a block length, on a logarithmic scale; at least 2."""
+    return 1 << max(1, round(math.log2(length)))
 
 
 PRESETS: dict[str, CascadePreset] = {
     preset.name: preset
     for preset in (
-        CascadePreset("fast", 1.0, 4.0, (4096,), 10, "scan"),
+        CascadePreset(
+            "fast",
+            first=0.85,
+            second=4.5,
+            later=(8192,),
+            masks=10,
+            source="own scan: 24 frames of 65536 bits at each of eight error rates in 1 .. 11 %; least f in 400 rounds",
+        ),
     )
 }
 

@@ -1,0 +1,244 @@
+"""Coincidences: which events of two stations belong together, and how many of them are accidental.
+
+Both streams are on one clock. A coincidence window is always the FULL width w: events at a and b coincide when
+|b - a| <= w // 2, which for odd w is exactly w of the integer delays and for even w one more.
+
+One greedy rule: going up in time, the earliest unused events that coincide are paired, and each event is used once.
+The rule looks at times only, never at detectors, and gives the largest possible number of pairs. A pair is ambiguous
+when either of its events coincides with a neighbour of its partner as well. `match` takes whole streams, `MatchStream`
+takes them piece by piece and gives the same pairs however they are cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from distribution.errors import ParameterError
+from distribution.kernels.match import count_ambiguous, count_pairs, merge_pairs
+from distribution.tags import TimesPs
+from distribution.times import ascending_times, check_one_clock
+
+# Accidentals are counted at delays of 10 to 110 windows on either side: beyond jitter and any tail of it, near enough
+# that a slow change of the rates makes no difference.
+_NEAREST, _FARTHEST = 10, 110
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Pairs of coincident events.
+
+    Attributes:
+        index_a, index_b: shape (pairs,), int64, ascending: events of the two streams.
+        ambiguous: how many pairs had another candidate.
+    """
+
+    index_a: Index
+    index_b: Index
+    ambiguous: int
+
+    def __len__(self) -> int:
+        return int(self.index_a.size)
+
+    def delay_ps(self, a_ps: TimesPs, b_ps: TimesPs) -> TimesPs:
+        """b - a of every pair, shape (pairs,), int64, ps."""
+        return b_ps[self.index_b] - a_ps[self.index_a]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoincidenceSummary:
+    """Counts of two streams over the same time.
+
+    Attributes:
+        singles_a, singles_b: events.
+        coincidences: pairs within the window, accidental ones included.
+        accidentals: how many of them are expected to be accidental.
+    """
+
+    singles_a: int
+    singles_b: int
+    coincidences: int
+    accidentals: float
+
+    @property
+    def car(self) -> float | None:
+        """Coincidences over accidentals; None when no accidental was seen."""
+        return self.coincidences / self.accidentals if self.accidentals else None
+
+    @property
+    def heralding_a(self) -> float | None:
+        """Klyshko efficiency of a: true coincidences over the singles of b; None without singles."""
+        return (self.coincidences - self.accidentals) / self.singles_b if self.singles_b else None
+
+    @property
+    def heralding_b(self) -> float | None:
+        """Klyshko efficiency of b: true coincidences over the singles of a; None without singles."""
+        return (self.coincidences - self.accidentals) / self.singles_a if self.singles_a else None
+
+
+def match(a_ps: TimesPs, b_ps: TimesPs, window_ps: int) -> Matches:
+    """Pair the events of two streams by the rule of the module docstring.
+
+    Args:
+        a_ps, b_ps: shape (n,) and (m,), int64, ps, ascending, on one clock.
+        window_ps: coincidence window, FULL width.
+
+    Raises:
+        ParameterError: unordered times, or a window below 1 ps.
+    """
+    a, b = ascending_times(a_ps, name="a_ps"), ascending_times(b_ps, name="b_ps")
+    half_ps = _half(window_ps)
+    index_a, index_b, _, _ = _merge(a, b, half_ps)
+    return Matches(index_a, index_b, count_ambiguous(a, b, half_ps, index_a, index_b))
+
+
+def _merge(a: TimesPs, b: TimesPs, half_ps: int) -> tuple[Index, Index, int, int]:
+    """The two index vectors, and how many events of each stream are used up."""
+    check_one_clock(a, b)
+    room = min(a.size, b.size) + 1
+    index_a, index_b = np.empty(room, np.int64), np.empty(room, np.int64)
+    found, used_a, used_b = merge_pairs(a, b, half_ps, index_a, index_b)
+    return index_a[:found], index_b[:found], used_a, used_b
+
+
+class MatchStream:
+    """`match` for streams that arrive in pieces; holds only events whose partners may still come.
+
+    Args:
+        window_ps: coincidence window, FULL width.
+
+    Raises:
+        ParameterError: a window below 1 ps.
+    """
+
+    def __init__(self, window_ps: int) -> None:
+        self._half_ps = _half(window_ps)
+        self._a = _Tail()
+        self._b = _Tail()
+
+    @property
+    def held(self) -> int:
+        """Events kept for later."""
+        return int(self._a.t_ps.size + self._b.t_ps.size)
+
+    def feed(self, a_ps: TimesPs, b_ps: TimesPs) -> Matches:
+        """Pairs that are settled by now; either piece may be empty, and they need not cover the same time.
+
+        Args:
+            a_ps, b_ps: shape (n,) and (m,), int64, ps, ascending, each continuing its stream.
+
+        Returns:
+            Pairs not returned before; indices count from the stream's first event.
+
+        Raises:
+            ParameterError: unordered times, also from piece to piece.
+        """
+        self._a.append(a_ps, name="a_ps")
+        self._b.append(b_ps, name="b_ps")
+        if not (self._a.t_ps.size and self._b.t_ps.size):
+            return self._take(0, 0)
+        # Up to here every partner, and every rival of it, has arrived.
+        horizon = min(int(self._a.t_ps[-1]), int(self._b.t_ps[-1])) - self._half_ps
+        return self._take(int(np.searchsorted(self._a.t_ps, horizon)), int(np.searchsorted(self._b.t_ps, horizon)))
+
+    def finish(self) -> Matches:
+        """The rest, when no more events will come."""
+        return self._take(self._a.t_ps.size, self._b.t_ps.size)
+
+    def _take(self, stop_a: int, stop_b: int) -> Matches:
+        a, b = self._a, self._b
+        index_a, index_b, used_a, used_b = _merge(a.t_ps[a.used : stop_a], b.t_ps[b.used : stop_b], self._half_ps)
+        ambiguous = count_ambiguous(a.t_ps, b.t_ps, self._half_ps, index_a + a.used, index_b + b.used)
+        found = Matches(index_a + (a.first + a.used), index_b + (b.first + b.used), ambiguous)
+        a.drop(used_a)
+        b.drop(used_b)
+        return found
+
+
+class _Tail:
+    """End of a stream: the last event that is used up, if any, and those that are not."""
+
+    def __init__(self) -> None:
+        self.t_ps: TimesPs = np.empty(0, np.int64)
+        self.first = 0  # index of t_ps[0] in the whole stream
+        self.used = 0  # events at the front that are used up: none or one
+
+    def append(self, t_ps: TimesPs, *, name: str) -> None:
+        more = ascending_times(t_ps, name=name)
+        if more.size and self.t_ps.size and more[0] < self.t_ps[-1]:
+            raise ParameterError(f"{name}: a piece starts {self.t_ps[-1] - more[0]} ps before the last one ended")
+        self.t_ps = np.concatenate([self.t_ps, more])
+
+    def drop(self, used: int) -> None:
+        # The last used event stays: it may be a rival that makes the next pair ambiguous.
+        gone = max(self.used + used - 1, 0)
+        self.used += used - gone
+        self.first += gone
+        self.t_ps = self.t_ps[gone:]
+
+
+def _half(window_ps: int) -> int:
+    if window_ps < 1:
+        raise ParameterError(f"window_ps = {window_ps} must be at least 1: it is the full width of the window")
+    return int(window_ps) // 2
+
+
+def accidentals(a_ps: TimesPs, b_ps: TimesPs, window_ps: int, *, period_ps: int | None = None) -> float:
+    """Expected number of accidental coincidences, from windows shifted to delays where no pair can be.
+
+    Args:
+        a_ps, b_ps: as for `match`.
+        window_ps: coincidence window, FULL width.
+        period_ps: repetition period of a pulsed source; accidentals then come at whole periods only, and the windows
+            are shifted by these. None: a continuous source.
+
+    Returns:
+        The mean count of 200 windows shifted both ways; its relative error is 1/sqrt(200 x itself).
+
+    Raises:
+        ParameterError: unordered times, or a window that does not fit into the period.
+    """
+    a, b = ascending_times(a_ps, name="a_ps"), ascending_times(b_ps, name="b_ps")
+    half_ps = _half(window_ps)
+    check_one_clock(a, b)
+    delays = 2 * half_ps + 1
+    windows = _FARTHEST - _NEAREST
+    if period_ps is None:
+        near, far = _NEAREST * delays, _FARTHEST * delays
+        count = count_pairs(a, b, near, far - 1) + count_pairs(a, b, -far + 1, -near)
+        return count / (2 * windows)
+    if period_ps < delays:
+        raise ParameterError(f"a window of {window_ps} ps does not fit into a period of {period_ps} ps")
+    shifts = period_ps * np.arange(1, windows + 1)
+    count = sum(count_pairs(a, b, int(s) - half_ps, int(s) + half_ps) for s in np.concatenate([shifts, -shifts]))
+    return count / (2 * windows)
+
+
+def summarise(a_ps: TimesPs, b_ps: TimesPs, window_ps: int, *, period_ps: int | None = None) -> CoincidenceSummary:
+    """Singles, coincidences and accidentals of two streams on one clock; arguments as for `accidentals`."""
+    return CoincidenceSummary(
+        singles_a=int(a_ps.size),
+        singles_b=int(b_ps.size),
+        coincidences=len(match(a_ps, b_ps, window_ps)),
+        accidentals=accidentals(a_ps, b_ps, window_ps, period_ps=period_ps),
+    )
+
+
+def centre_ps(a_ps: TimesPs, b_ps: TimesPs, window_ps: int) -> float:
+    """Static delay of b that is left after the clocks were aligned: mean delay of the pairs, accidentals taken off.
+
+    Args:
+        a_ps, b_ps: as for `match`.
+        window_ps: FULL width of the window to look in; the delay must be well inside.
+
+    Returns:
+        Mean of b - a, ps; nan when nothing stands above the accidentals.
+    """
+    found = match(a_ps, b_ps, window_ps)
+    net = len(found) - accidentals(a_ps, b_ps, window_ps)
+    # Accidentals are spread evenly about zero: they dilute the mean by their share and add nothing else.
+    return float(found.delay_ps(a_ps, b_ps).sum()) / net if net > 0 else float("nan")

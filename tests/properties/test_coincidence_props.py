@@ -1,0 +1,64 @@
+"""Coincidences against the slow reference and against an independent maximum matching, on small random streams."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from distribution.coincidence import Matches, MatchStream, match
+from distribution.kernels.match import count_pairs
+from tests.reference import match as slow
+
+streams = st.lists(st.integers(-60, 60), max_size=14).map(lambda t: np.array(sorted(t), np.int64))
+windows = st.integers(1, 25)
+
+
+@settings(max_examples=300, deadline=None)
+@given(a=streams, b=streams, window_ps=windows)
+def test_pairs_are_those_of_the_slow_rule(a: np.ndarray, b: np.ndarray, window_ps: int) -> None:
+    found = match(a, b, window_ps)
+    pairs = list(zip(found.index_a.tolist(), found.index_b.tolist(), strict=True))
+    assert pairs == slow.greedy_pairs(a.tolist(), b.tolist(), window_ps)
+    assert found.ambiguous == slow.ambiguous_pairs(a.tolist(), b.tolist(), window_ps)
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=streams, b=streams, window_ps=windows)
+def test_no_event_twice_and_no_pair_more_is_possible(a: np.ndarray, b: np.ndarray, window_ps: int) -> None:
+    found = match(a, b, window_ps)
+    assert (np.diff(found.index_a) > 0).all()
+    assert (np.diff(found.index_b) > 0).all()
+    within = csr_array(np.abs(b[None, :] - a[:, None]) <= window_ps // 2)
+    assert len(found) == int((maximum_bipartite_matching(within, perm_type="column") >= 0).sum())
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=streams, b=streams, window_ps=windows, data=st.data())
+def test_pairs_do_not_depend_on_how_streams_are_cut(
+    a: np.ndarray, b: np.ndarray, window_ps: int, data: st.DataObject
+) -> None:
+    def pieces(t: np.ndarray) -> list[np.ndarray]:
+        cuts = sorted(data.draw(st.lists(st.integers(0, t.size), min_size=4, max_size=4)))
+        return np.split(t, cuts)
+
+    stream = MatchStream(window_ps)
+    parts = [stream.feed(x, y) for x, y in zip(pieces(a), pieces(b), strict=True)]
+    parts.append(stream.finish())
+    whole = match(a, b, window_ps)
+    joined = Matches(
+        np.concatenate([p.index_a for p in parts]),
+        np.concatenate([p.index_b for p in parts]),
+        sum(p.ambiguous for p in parts),
+    )
+    assert joined.index_a.tolist() == whole.index_a.tolist()
+    assert joined.index_b.tolist() == whole.index_b.tolist()
+    assert joined.ambiguous == whole.ambiguous
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=streams, b=streams, least=st.integers(-40, 40), width=st.integers(0, 40))
+def test_count_of_all_pairs(a: np.ndarray, b: np.ndarray, least: int, width: int) -> None:
+    assert count_pairs(a, b, least, least + width) == slow.count_pairs(a, b, least, least + width)
