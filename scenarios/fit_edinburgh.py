@@ -8,11 +8,11 @@ Bob the 785 nm side behind the loss.
 
 What is fitted, all from the rows at 36.05 dB: the 16 x 7 counts of pairs that enter as the window widens (independent
 Poisson numbers), less accidentals, which the measured singles fix without a parameter. Free are 7 efficiency ratios and
-one rate, two visibilities, two analyser angles, 7 delays, and the width
-and tail of each of Bob's detectors' timing.
+one rate, two visibilities, two analyser angles, 7 delays, and width and tail of the timing of each detector of Bob's.
 
-The table's windows are HALF widths: between the two widest windows, where no partners are left, coincidences grow by
-S_a S_b x 2 x window (the fit prints the factor), so a row's FULL width is twice its window_ps.
+The table's windows are HALF widths, so a row's FULL width is twice its window_ps: chi-square is 84 for 82 degrees of
+freedom; reading them as full widths gives 240, and a second look at 48.03 dB, where accidentals dominate the widest
+windows, agrees (tests/test_link_calibration.py).
 
 What one loss cannot tell: which part of Bob's singles are partners of Alice's photons and which is background; no
 coincidence depends on it. One number from elsewhere settles it: the sum of Bob's singles at 48.03 dB (none of that
@@ -56,12 +56,6 @@ class Rows:
         """Expected accidental counts, shape (windows, 4, 4)."""
         area = np.outer(self.singles_a, self.singles_b) * self.seconds
         return area * self.full_windows_ps[:, None, None] * 1e-12
-
-    def accidental_factor(self) -> float:
-        """Growth of all counts between the two widest windows, in units of S_a S_b x (table's window)."""
-        grown = (self.counts[-1] - self.counts[-2]).sum()
-        window = (self.full_windows_ps[-1] - self.full_windows_ps[-2]) / 2.0
-        return float(grown / (self.singles_a.sum() * self.singles_b.sum() * window * 1e-12 * self.seconds))
 
 
 def unpack(p: Vector) -> dict[str, Vector]:
@@ -146,7 +140,7 @@ def main(path: Path) -> None:
         f"""\
 # Fitted by scenarios/fit_edinburgh.py to the 36.05 dB rows of the open data of arXiv:2502.03556 (1 mW, no fibre);
 # chi-square {chi2:.0f} for {freedom} degrees of freedom over 112 counts of up to {rows.counts.max():.0f}.
-# The table's window_ps is a half width (accidentals grow {rows.accidental_factor():.2f} x S_a S_b window_ps).
+# The table's window_ps is a half width; the full window is twice as wide.
 # From outside those rows comes one number: the sum of Bob's singles at 48.03 dB, which splits his singles into
 # partners of Alice's photons ({partners_b:.0f} per s) and background ({background_b.sum():.0f} per s).
 # Only products of efficiency and loss show in counts: Alice's efficiency is that of her whole arm.

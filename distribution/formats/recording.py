@@ -87,7 +87,8 @@ def scale_to_ps(units: npt.NDArray[np.int64], numerator: int, denominator: int) 
     if denominator == 1:
         return units * numerator
     # Whole denominators first: units * numerator alone would overflow for times of some days.
-    whole, rest = np.divmod(units, denominator)
+    whole = units // denominator
+    rest = units - denominator * whole
     return whole * numerator + (2 * rest * numerator + denominator) // (2 * denominator)
 
 
@@ -108,8 +109,8 @@ def settle_order(
     Raises:
         TagFormatError: with the byte offset of the first record that is too late.
     """
-    step = np.diff(t_ps)
-    if step.size == 0 or step.min() >= 0:
+    back = t_ps[1:] < t_ps[:-1]
+    if not back.any():
         return None, 0
     late = np.maximum.accumulate(t_ps) - t_ps
     wrong = np.flatnonzero(late > depth_ps)
@@ -121,7 +122,7 @@ def settle_order(
             offset=header_bytes + i * record_bytes,
             hint="the file is shuffled, joined from several, or of another format",
         )
-    return np.argsort(t_ps, kind="stable"), int(np.count_nonzero(step < 0))
+    return np.argsort(t_ps, kind="stable"), int(np.count_nonzero(back))
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:

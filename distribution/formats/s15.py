@@ -21,37 +21,39 @@ import numpy.typing as npt
 
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats.recording import Format, Recording, settle_order, write_atomically
-from distribution.tags import EMPTY, Channels, TimesPs, TimeTags
+from distribution.tags import EMPTY, TimesPs, TimeTags
 
 Words = npt.NDArray[np.uint64]
+Patterns = npt.NDArray[np.uint8]
 
 WORD_BYTES = 8
 RESOLUTION_PS = 1000 / 256
 DETECTORS = 4
 WRAP_UNITS = 1 << 54
 WRAP_PS = WRAP_UNITS * 125 // 32
-REORDER_UNITS = 1 << 25
-# Across a rollover a live tagger is never silent for long; random data meet this with probability 2^-22 a
-# step.
-ROLLOVER_GAP_UNITS = 1 << 32
-
+REORDER_PS = (1 << 25) * 125 // 32
+# A live tagger is never silent this long across a rollover; random data come so near with probability 2^-22 a step.
+ROLLOVER_GAP_PS = (1 << 32) * 125 // 32
 MAX_TURNS = 128  # int64 picoseconds last 106 days, 131 turns of the counter
 
-_DUMMY = np.uint64(1 << 4)
-_PATTERN = np.uint64(0xF)
-_BITS_IN = np.array([p.bit_count() for p in range(16)], np.int64)
+# Words are taken apart in stretches that stay in the cache: passes over whole files are bound by memory.
+_STRETCH = 1 << 15
+_TIME_SHIFT = np.uint64(10)
+_DUMMY = 1 << 4
+_FLAGS = np.uint64(0x1F)
+_BITS_IN = np.array([p.bit_count() for p in range(16)], np.uint8)
 _CHANNELS_OF = np.zeros((16, DETECTORS), np.uint8)
 for _p in range(16):
     _set = [c for c in range(DETECTORS) if _p >> c & 1]
     _CHANNELS_OF[_p, : len(_set)] = _set
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Fit:
-    """How well a stretch of words reads in one word order; the smaller the better."""
+    """How badly a stretch of words reads in one word order."""
 
     violations: int
-    span_units: int
+    span_ps: int
 
 
 def read_a1(path: Path | str, legacy: bool | None = None) -> Recording:
@@ -81,14 +83,15 @@ def read_a1(path: Path | str, legacy: bool | None = None) -> Recording:
     raw = np.fromfile(path, "<u8")
     if legacy is None:
         legacy = prefers_legacy(raw[: 1 << 16])
-    return _recording(swap_halves(raw) if legacy else raw, legacy=legacy, what=name)
+    return _recording(raw, legacy=legacy, what=name)
 
 
 def fits(head: bytes) -> bool:
     """True if the head of a file reads as a1 words in at least one order (for format detection)."""
     raw = np.frombuffer(head[: len(head) // WORD_BYTES * WORD_BYTES], "<u8")
-    words = swap_halves(raw) if prefers_legacy(raw) else raw
-    return bool(raw.size) and _fit(words).violations == 0 and bool(np.any(words & (_DUMMY | _PATTERN)))
+    legacy = prefers_legacy(raw)
+    named = _split(raw, legacy=legacy)[2][1:].any()
+    return bool(named) and _fit(raw, legacy=legacy).violations == 0
 
 
 def prefers_legacy(raw: Words) -> bool:
@@ -97,8 +100,7 @@ def prefers_legacy(raw: Words) -> bool:
     In the wrong order the fast low half sits on top, so that times jump about over the counter's full range.
     One single word carries no evidence; it is read as low half first.
     """
-    plain, swapped = _fit(raw), _fit(swap_halves(raw))
-    return (swapped.violations, swapped.span_units) < (plain.violations, plain.span_units)
+    return _fit(raw, legacy=True) < _fit(raw, legacy=False)
 
 
 def swap_halves(words: Words) -> Words:
@@ -166,76 +168,87 @@ def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
     return TimeTags(tags.t_ps + turns * WRAP_PS, tags.channel) if turns > 0 else tags
 
 
-def _recording(words: Words, *, legacy: bool, what: str) -> Recording:
-    units = (words >> np.uint64(10)).astype(np.int64)
-    units, rollovers = _carry_rollovers(units)
-    pattern = (words & _PATTERN).astype(np.uint8)
-    detected = (pattern != 0) & (words & _DUMMY == 0)
-    if not np.any(words & (_DUMMY | _PATTERN)):
+def _recording(raw: Words, *, legacy: bool, what: str) -> Recording:
+    t_ps, flags, count = _split(raw, legacy=legacy)
+    if not count[1:].any():
         raise TagFormatError(f"{what}: no word names a detector", offset=0, hint="this is no S-Fifteen recording")
-    t_ps = _to_ps(units)
-    order, reordered = settle_order(
-        t_ps, depth_ps=REORDER_UNITS * 125 // 32, what=what, header_bytes=0, record_bytes=WORD_BYTES
-    )
+    t_ps, rollovers = _carry_rollovers(t_ps)
+    order, reordered = settle_order(t_ps, depth_ps=REORDER_PS, what=what, header_bytes=0, record_bytes=WORD_BYTES)
     if order is not None:
-        t_ps, pattern, detected = t_ps[order], pattern[order], detected[order]
-    if not detected.all():
-        t_ps, pattern = t_ps[detected], pattern[detected]
-    count = np.bincount(pattern, minlength=16)
+        t_ps, flags = t_ps[order], flags[order]
+    dummies = int(count[0] + count[_DUMMY:].sum())
+    if dummies:
+        detected = (flags > 0) & (flags < _DUMMY)
+        t_ps, flags = t_ps[detected], flags[detected]
     return Recording(
-        tags=_expand(t_ps, pattern),
+        tags=_expand(t_ps, flags),
         format=Format.S15_A1_LEGACY if legacy else Format.S15_A1,
         resolution_ps=RESOLUTION_PS,
-        records=words.size,
-        dummies=words.size - pattern.size,
+        records=raw.size,
+        dummies=dummies,
         rollovers=rollovers,
         reordered=reordered,
-        patterns={int(p): int(count[p]) for p in np.flatnonzero(count)},
+        patterns={p: int(count[p]) for p in range(1, _DUMMY) if count[p]},
         device="S-Fifteen time tagger",
     )
 
 
-def _expand(t_ps: TimesPs, pattern: npt.NDArray[np.uint8]) -> TimeTags:
-    """One tag for each set bit, channels ascending within an event."""
-    clicks = _BITS_IN[pattern]
-    if pattern.size == 0 or clicks.max() == 1:
-        return TimeTags(t_ps, _CHANNELS_OF[pattern, 0])
-    rank = np.arange(int(clicks.sum())) - np.repeat(np.cumsum(clicks) - clicks, clicks)
-    channel: Channels = _CHANNELS_OF[np.repeat(pattern, clicks), rank]
-    return TimeTags(np.repeat(t_ps, clicks), channel)
+def _split(raw: Words, *, legacy: bool) -> tuple[TimesPs, Patterns, npt.NDArray[np.int64]]:
+    """Times as they stand (ps), the low five bits of every word, and how often each value of these occurs."""
+    t_ps, flags = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8)
+    count = np.zeros(32, np.int64)
+    for start in range(0, raw.size, _STRETCH):
+        part = slice(start, start + _STRETCH)
+        words = swap_halves(raw[part]) if legacy else raw[part]
+        units = (words >> _TIME_SHIFT).view(np.int64)
+        # 1000/256 = 125/32 exactly; to nearest, halves up; 2^54 * 125 < 2^61.
+        t_ps[part] = (units * 125 + 16) >> 5
+        flags[part] = words & _FLAGS
+        count += np.bincount(flags[part], minlength=32)
+    return t_ps, flags, count
 
 
-def _carry_rollovers(units: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+def _expand(t_ps: TimesPs, pattern: Patterns) -> TimeTags:
+    """One tag for each set bit, channels ascending within an event; events without a bit must be gone."""
+    channel = np.take(_CHANNELS_OF[:, 0], pattern)
+    clicks = np.take(_BITS_IN, pattern)
+    several = np.flatnonzero(clicks > 1)
+    if not several.size:
+        return TimeTags(t_ps, channel)
+    # Multiple clicks are rare: their further tags are inserted behind the first.
+    extra = clicks[several].astype(np.int64) - 1
+    event = np.repeat(several, extra)
+    rank = 1 + np.arange(event.size) - np.repeat(np.cumsum(extra) - extra, extra)
+    further = _CHANNELS_OF[pattern[event], rank]
+    return TimeTags(np.insert(t_ps, event + 1, t_ps[event]), np.insert(channel, event + 1, further))
+
+
+def _carry_rollovers(t_ps: TimesPs) -> tuple[TimesPs, int]:
     """Carry the time on after every clean wrap: back by nearly the whole range, on within 17 s.
 
     A late word from before the wrap looks like the same step forward, and belongs to the turn before.
     """
-    if units.size < 2 or int(units.max()) - int(units.min()) < WRAP_UNITS - ROLLOVER_GAP_UNITS:
-        return units, 0
-    step = np.diff(units)
-    back = step <= ROLLOVER_GAP_UNITS - WRAP_UNITS
-    forth = step >= WRAP_UNITS - ROLLOVER_GAP_UNITS
+    if t_ps.size < 2 or int(t_ps.max()) - int(t_ps.min()) < WRAP_PS - ROLLOVER_GAP_PS:
+        return t_ps, 0
+    step = np.diff(t_ps)
+    back = step <= ROLLOVER_GAP_PS - WRAP_PS
+    forth = step >= WRAP_PS - ROLLOVER_GAP_PS
     turn = np.concatenate([[0], np.cumsum(back.astype(np.int64) - forth)])
     turn -= min(0, int(turn.min()))
     if int(turn.max()) >= MAX_TURNS:
-        return units, 0
-    return units + turn * WRAP_UNITS, int(turn.max())
+        return t_ps, 0
+    return t_ps + turn * WRAP_PS, int(turn.max())
 
 
-def _fit(words: Words) -> _Fit:
-    units, _ = _carry_rollovers((words >> np.uint64(10)).astype(np.int64))
-    if not units.size:
+def _fit(raw: Words, *, legacy: bool) -> _Fit:
+    t_ps, _ = _carry_rollovers(_split(raw, legacy=legacy)[0])
+    if not t_ps.size:
         return _Fit(0, 0)
-    late = np.maximum.accumulate(units) - units
-    return _Fit(int(np.count_nonzero(late > REORDER_UNITS)), int(units.max()) - int(units.min()))
-
-
-def _to_ps(units: npt.NDArray[np.int64]) -> TimesPs:
-    # 1000/256 = 125/32 exactly, rounded to nearest, halves up; split so that no product exceeds int64.
-    return (units >> 5) * 125 + (((units & 31) * 125 + 16) >> 5)
+    late = np.maximum.accumulate(t_ps) - t_ps
+    return _Fit(int(np.count_nonzero(late > REORDER_PS)), int(t_ps.max()) - int(t_ps.min()))
 
 
 def _to_units(t_ps: TimesPs) -> npt.NDArray[np.int64]:
     # Rounded to nearest, so that units -> ps -> units is the identity (a unit is 3.9 ps, rounding loses 0.5).
-    whole, rest = np.divmod(t_ps, 125)
-    return (whole * 32 + (rest * 64 + 125) // 250) & (WRAP_UNITS - 1)
+    whole = t_ps // 125
+    return (whole * 32 + ((t_ps - 125 * whole) * 64 + 125) // 250) & (WRAP_UNITS - 1)

@@ -1,15 +1,13 @@
 """`qkd node`: feed, line, store and key API of one station, put together from its configuration.
 
 Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, abort, ended.
-Alice listens on the line's address and Bob calls it; both show certificates of the same authority, and each accepts
-only the other station's name.
+Keys that are in store are served even when no new ones can be made.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,7 +16,7 @@ from typing import Any
 from aiohttp.web import AppRunner
 
 from distribution.delivery import NetworkFeed, Replay, TagSource
-from qkd.errors import KeyStoreError, NotAuthorised, ParameterError, PeerUnreachable, QkdError
+from qkd.errors import KeyStoreError, ParameterError, QkdError
 from qkd.exchange.steps import Role
 from qkd.kms import pki
 from qkd.kms.agreement import KeyManager, PeerClient
@@ -27,10 +25,10 @@ from qkd.kms.secretfile import create_secret_file, load_secret_file
 from qkd.kms.server import build_app, serve
 from qkd.kms.store import KeyStore
 from qkd.node.config import Address, NodeConfig
+from qkd.node.lines import Caller, LineKeeper, Listener, cannot_listen
 from qkd.node.stationloop import StationLoop
 from qkd.randomness import OperatingSystemBits
 from qkd.session import BlockReport
-from qkd.transport.tcp import Line
 
 log = logging.getLogger("qkd.node")
 
@@ -38,7 +36,6 @@ Emit = Callable[[dict[str, Any]], None]
 
 MASTER_KEY_BYTES = 32
 LEAST_PRE_SHARED_BYTES = 2048
-RETRY_S = 0.5
 PROGRESS_S = 1.0
 
 
@@ -77,13 +74,6 @@ def open_feed(config: NodeConfig) -> TagSource:
     return NetworkFeed(where.host, where.port, station=config.role.value)
 
 
-def _cannot_listen(what: str, where: Address, error: OSError, section: str) -> ParameterError:
-    why = os.strerror(error.errno) if error.errno else str(error)
-    return ParameterError(
-        f"cannot listen for {what} on {where}: {why.lower()}", hint=f"choose another port in {section}"
-    )
-
-
 class Node:
     """One running station.
 
@@ -97,8 +87,7 @@ class Node:
         self._emit = emit
         self._store = open_store(config)
         self._source: TagSource | None = None
-        self._busy = asyncio.Lock()
-        self._finished = asyncio.Event()
+        self._last_line = ("", "")
 
     async def run(self) -> None:
         """Serve until cancelled, or until a recording ends when the feed is one.
@@ -123,14 +112,13 @@ class Node:
             self._source,
             on_block=self._on_block,
             on_abort=self._on_abort,
+            on_line=self._on_line,
         )
+        lines = self._line_keeper(loop)
+        await lines.open()
         manager, peer, runner = await self._serve_keys()
         self._emit({"event": "ready", "role": self._config.role.value, "simulated": self._source.simulated})
-        tasks = [
-            asyncio.create_task(manager.recover()),
-            asyncio.create_task(self._watch(loop)),
-            asyncio.create_task(self._listen(loop) if self._config.role is Role.ALICE else self._call(loop)),
-        ]
+        tasks = [asyncio.create_task(self._watch(loop)), asyncio.create_task(self._use_lines(lines))]
         try:
             await self._first_failure(tasks)
         finally:
@@ -139,6 +127,17 @@ class Node:
             await manager.close()
             await runner.cleanup()
             await peer.close()
+
+    def _line_keeper(self, loop: StationLoop) -> LineKeeper:
+        line, peer = self._config.line, self._config.api.peer_kme_id
+        if self._config.role is Role.ALICE:
+            return Listener(loop, line, self._tls(pki.server_context), peer)
+        return Caller(loop, line, self._tls(pki.client_context), peer)
+
+    async def _use_lines(self, lines: LineKeeper) -> None:
+        """Make keys until a tagger has ended; the key API goes on serving what is in store."""
+        await lines.serve()
+        self._emit({"event": "ended"})
 
     async def _first_failure(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait for ever, unless a task fails."""
@@ -166,67 +165,19 @@ class Node:
         )
         peer = PeerClient(api.peer, api.peer_kme_id, self._tls(pki.client_context))
         manager = KeyManager(kme, self._store, peer)
+        await manager.recover()
         where = Address.parse(api.listen)
         try:
             runner, _port = await serve(build_app(manager), where.host, where.port, self._tls(pki.server_context))
         except OSError as error:
-            raise _cannot_listen("the key API", where, error, "[api]") from error
+            raise cannot_listen("the key API", where, error, "[api]") from error
         return manager, peer, runner
 
-    async def _listen(self, loop: StationLoop) -> None:
-        """Alice: answer calls, one line at a time; a new call from Bob replaces a line that he gave up."""
-        where = Address.parse(self._config.line.address)
-
-        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                await self._use(loop, Line(reader, writer, self._config.line.patience_s))
-            except QkdError as error:
-                if not refused.done():
-                    refused.set_exception(error)
-
-        try:
-            server = await asyncio.start_server(answer, where.host, where.port, ssl=self._tls(pki.server_context))
-        except OSError as error:
-            raise _cannot_listen("the line", where, error, "[line]") from error
-        async with server:
-            finished = asyncio.ensure_future(self._finished.wait())
-            done, _ = await asyncio.wait({finished, refused}, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                future.result()
-
-    async def _call(self, loop: StationLoop) -> None:
-        """Bob: call until somebody answers, again after every lost line."""
-        where = Address.parse(self._config.line.address)
-        context = self._tls(pki.client_context)
-        while not self._finished.is_set():
-            try:
-                line = await Line.connect(where.host, where.port, context, self._config.line.patience_s)
-            except PeerUnreachable as error:
-                self._emit({"event": "line", "state": "down", "why": str(error)})
-            else:
-                await self._use(loop, line)
-            await asyncio.sleep(RETRY_S)
-
-    async def _use(self, loop: StationLoop, line: Line) -> None:
-        async with self._busy:
-            try:
-                self._check_peer(line)
-            except QkdError as error:
-                log.warning("refused a line: %s", error)
-                await line.close()
-                return
-            self._emit({"event": "line", "state": "up"})
-            if await loop.attempt(line):
-                self._emit({"event": "ended"})
-                self._finished.set()
-
-    def _check_peer(self, line: Line) -> None:
-        peer = pki.identity(line.peer_certificate)
-        if peer.kind is not pki.PeerKind.KME or peer.id != self._config.api.peer_kme_id:
-            expected = self._config.api.peer_kme_id
-            raise NotAuthorised(f"the peer on the line is {peer.kind.value} {peer.id}, not {expected}")
+    def _on_line(self, state: str, why: str) -> None:
+        """A lost line is news once, not at every attempt to call again."""
+        if (state, why) != self._last_line:
+            self._last_line = (state, why)
+            self._emit({"event": "line", "state": state, "why": why})
 
     def _on_block(self, report: BlockReport) -> None:
         stock = self._store.stored_key_count()

@@ -45,6 +45,7 @@ class StationLoop:
         station: what we learnt of the clocks; survives lost lines.
         on_block: called with each committed block's report.
         on_abort: called with the error of each block that gave no key.
+        on_line: called with "up" after a handshake and with "down" and the reason when a line is lost.
     """
 
     role: Role
@@ -54,6 +55,7 @@ class StationLoop:
     source: TagSource
     on_block: Callable[[BlockReport], None]
     on_abort: Callable[[QkdError], None]
+    on_line: Callable[[str, str], None]
     station: Station = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class StationLoop:
         self.source.skip_backlog()
         self.station.forget_events()
         start, transcript = await self._shake_hands(line)
+        self.on_line("up", "")
         number = start.next_block
         while True:
             outcome = await tcp.run(self._block(start, number, transcript), line, self.source)
@@ -85,6 +88,9 @@ class StationLoop:
             return await tcp.run(Engine(self.role, steps, transcript), line, None), transcript
         except RemoteProtocolError as error:
             raise HandshakeRefused(str(error), hint=error.hint) from error
+        except PeerUnreachable as error:
+            # TLS 1.3 tells a client only now that its certificate was refused.
+            raise PeerUnreachable(f"no handshake: {error}; does the peer accept this certificate?") from error
 
     def _block(self, start: SessionStart, number: int, transcript: Transcript) -> Engine[bbm92.Outcome]:
         if self.role is Role.ALICE:
@@ -107,7 +113,7 @@ class StationLoop:
             self.on_abort(error)
             return self.station.ended
         except PeerUnreachable as error:
-            log.info("%s", error)
+            self.on_line("down", str(error))
         except QkdError as error:
             log.warning("%s: %s", type(error).__name__, error)
             self.on_abort(error)
