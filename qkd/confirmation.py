@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qkd import __version__
 from qkd.block import SecretBlock, Vault
 from qkd.exchange.auth import PAD_BITS, Stage, TagContext, check_tag, forgery_probability, header, send_tag
 from qkd.exchange.steps import Role, Steps
@@ -54,8 +53,7 @@ def bob(block: SecretBlock, params: SessionParameters, vault: Vault, transcript:
 
 
 def _context(block: SecretBlock, params: SessionParameters) -> TagContext:
-    agreed = params.to_json() + f" entangled-qkd {__version__}".encode()
-    return TagContext(session_id=block.session_id, block=block.number, parameters=agreed)
+    return TagContext(session_id=block.session_id, block=block.number, parameters=params.to_json())
 
 
 def _completed(block: SecretBlock, context: TagContext, transcript: Transcript) -> SecretBlock:

@@ -127,12 +127,15 @@ def _counts(string: CorrectedString, verify_bits: int, tested: int, errors: int)
 
 
 def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
-    """Pads to put back: what this block spends, and more while the stock is low; at most half of the block."""
-    room = secret_bits // (2 * PAD_BITS)
-    want = {role: max(TAGS[role], PAD_RESERVE - vault.pads_left(role)) for role in Role}
-    total = sum(want.values())
-    scale = min(1.0, room / total)
-    return int(want[Role.ALICE] * scale), int(want[Role.BOB] * scale)
+    """Pads to put back: what this block spends, if it can pay, and half of the rest while the stock is low."""
+    spent = TAGS[Role.ALICE] + TAGS[Role.BOB]
+    if secret_bits < PAD_BITS * spent:
+        return 0, 0
+    missing = {role: max(0, PAD_RESERVE - vault.pads_left(role)) for role in Role}
+    room = (secret_bits // PAD_BITS - spent) // 2
+    share = min(1.0, room / max(sum(missing.values()), 1))
+    alice, bob = (TAGS[role] + int(missing[role] * share) for role in (Role.ALICE, Role.BOB))
+    return alice, bob
 
 
 def _block(

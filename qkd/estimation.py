@@ -10,7 +10,7 @@ Positions: the sample of a string of n bits are the first s entries of `expand_p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,8 @@ class Estimate:
         sample_z, sample_x: sizes of the samples; errors_z, errors_x: differing bits in them.
     """
 
-    z: Bits
-    x: Bits
+    z: Bits = field(repr=False)
+    x: Bits = field(repr=False)
     sample_z: int
     sample_x: int
     errors_z: int

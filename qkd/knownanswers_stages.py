@@ -52,9 +52,7 @@ def _reconcile(
         return [cascade.Frame(bits, qber) for bits, qber in zip(strings, qbers, strict=True)]
 
     talk = Conversation()
-    _, result = talk.between(
-        cascade.alice(frames(alice), preset, GivenBits([seed])), cascade.bob(frames(bob), preset)
-    )
+    _, result = talk.between(cascade.alice(frames(alice), preset, GivenBits([seed])), cascade.bob(frames(bob), preset))
     return result, [decode(encoded) for _, encoded in talk.messages]
 
 
@@ -234,9 +232,7 @@ def _key_length(group: Json, test: Json) -> Answer:
 
 
 def _phase_errors(group: Json, test: Json) -> Answer:
-    e = finitekey.phase_error_bound(
-        test["keyBits"], test["testBits"], test["testErrors"], group["parameters"]["epsSm"]
-    )
+    e = finitekey.phase_error_bound(test["keyBits"], test["testBits"], test["testErrors"], group["parameters"]["epsSm"])
     return Answer({"phaseErrors": e})
 
 

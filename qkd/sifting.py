@@ -7,16 +7,16 @@ without another message. Window, matching and alignment never look at a basis or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from distribution.coincidence import match
 
 from distribution.clock import acquire
 from distribution.clock_tracker import ClockTracker
+from distribution.coincidence import match
 from distribution.states import Basis
-from distribution.units import seconds_to_ps
+from distribution.units import PS_PER_S, seconds_to_ps
 from qkd.bits import Bits, pack, unpack
 from qkd.errors import ClockNotFound, RemoteProtocolError
 from qkd.exchange.codec import pack_ascending, unpack_ascending
@@ -29,6 +29,8 @@ from qkd.station import NO_EVENTS, Events, Station, join_events
 MARGIN_PS = 1_000_000
 LAST_PS = np.iinfo(np.int64).max // 4
 ACQUISITION_EPOCHS = 64
+# How far ahead of her own stream Alice will follow Bob's times: she must not be made to wait for ever.
+MOST_AHEAD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class SiftedBlock:
     """
 
     basis: Bits
-    bit: Bits
+    bit: Bits = field(repr=False)
     detections: int
     double_clicks: int
     coincidences: int
@@ -205,11 +207,23 @@ class _Announced:
 
 
 def _cover(station: Station, params: SessionParameters, theirs: _Announced) -> Steps[None]:
-    """Collect Alice's own events until they cover Bob's last one."""
+    """Collect Alice's own events until they cover Bob's last one.
+
+    Raises:
+        RemoteProtocolError: his times are far ahead of her stream.
+    """
+    if station.reached_ps is None:
+        yield from station.collect(None)
     if station.tracker is None:
         reach_ps = theirs.last_ps + seconds_to_ps(params.clock_uncertainty_s)
     else:
         reach_ps = int(station.tracker.model.to_alice(np.array([theirs.last_ps], np.int64))[0])
+    ahead_s = (reach_ps - (station.reached_ps or 0)) / PS_PER_S - 2.0 * params.clock_uncertainty_s
+    if ahead_s > MOST_AHEAD_S and not station.ended:
+        raise RemoteProtocolError(
+            f"Bob announces detections {ahead_s:.0f} s ahead of Alice's stream",
+            hint="do both taggers count time from the same origin? if not, raise clock_uncertainty_s",
+        )
     yield from station.collect(reach_ps + MARGIN_PS)
 
 

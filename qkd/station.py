@@ -11,7 +11,7 @@ A `Station` lives as long as its process; what it learnt about the clocks surviv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ class Events:
 
     t_ps: npt.NDArray[np.int64]
     basis: Bits
-    bit: Bits
+    bit: Bits = field(repr=False)
     double_clicks: int = 0
 
     def __len__(self) -> int:
@@ -103,6 +103,7 @@ class Station:
         events: collected and not yet used.
         ended: the tagger has no more.
         tracker: the clock, once Alice found it.
+        reached_ps: how far the stream has been asked for, None before its first tag.
         detections, sifted: running totals, for whoever watches.
     """
 
@@ -113,6 +114,7 @@ class Station:
         self.events = NO_EVENTS
         self.ended = False
         self.tracker: ClockTracker | None = None
+        self.reached_ps: int | None = None
         self.detections = 0
         self.sifted = 0
         self.next_epoch_ps: int | None = None
@@ -133,7 +135,9 @@ class Station:
         tags = join(self._tail, chunk.tags)
         if until_ps is None:
             self._tail = tags
+            self.reached_ps = self.first_ps
             return
+        self.reached_ps = max(until_ps, self.reached_ps or until_ps)
         cut = len(tags) if chunk.ended else self._last_complete(tags, until_ps)
         self._tail = TimeTags(tags.t_ps[cut:], tags.channel[cut:])
         self.ended = chunk.ended
@@ -161,3 +165,4 @@ class Station:
         self._tail = EMPTY
         self.events = NO_EVENTS
         self.next_epoch_ps = None
+        self.reached_ps = None

@@ -161,7 +161,7 @@ def test_split_is_within_a_quarter_bit_of_a_fine_one() -> None:
 
 
 def test_both_bases_of_the_satellite_block() -> None:
-    """n = k = 1550, 70 errors each, f = 1.19: 64.3 bits at 1e-10 and 369.4 at 1e-6 with t = log2(100 / eps) per basis."""
+    """n = k = 1550, 70 errors each, f = 1.19, t = log2(100 / eps): 64.3 bits at 1e-10 and 369.4 at 1e-6."""
     for eps, table in ((1e-10, 64.3), (1e-6, 369.4)):
         qber = 0.0451
         counts = BasisCounts(

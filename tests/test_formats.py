@@ -7,6 +7,7 @@ and libpicoquant's decoded list beside v30_t2.ptu. Where they are not published,
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from ptufile.ptufile import T2_RECORD_DTYPE
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats import Format, generic, ptu, qutag, s15
+from distribution.kernels.words import split_words
 from distribution.tags import EMPTY, TimeTags
 from tests.data_files import find
+from tests.reference.words import split_word
 
 S15_PLAIN = "s15/timestamp7_c1234.Aa1.ts"
 S15_LEGACY = "s15/timestamp7_c14_rollover.Aa1fX.ts"
@@ -84,6 +87,17 @@ def test_s15_units_become_exactly_rounded_picoseconds() -> None:
     for u in (0, 1, 2, 16, 32, 0x2AAAAAAAAAAAAA, (1 << 54) - 1):
         # round(u * 1000 / 256), halves up, in Python's exact integers
         assert s15.decode_words((u << 10 | 1).to_bytes(8, "little")).t_ps.tolist() == [(u * 1000 + 128) // 256]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_s15_words_against_the_reference(legacy: bool) -> None:
+    raw = np.random.default_rng(9).integers(0, 1 << 64, 3000, dtype=np.uint64)
+    t_ps, flags, count = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8), np.zeros(32, np.int64)
+    back = split_words(raw, legacy, t_ps, flags, count)
+    expected = [split_word(w, legacy) for w in raw.tolist()]
+    assert list(zip(t_ps.tolist(), flags.tolist(), strict=True)) == expected
+    assert count.tolist() == [sum(flag == k for _, flag in expected) for k in range(32)]
+    assert back == sum(later[0] < earlier[0] for earlier, later in itertools.pairwise(expected))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -116,7 +116,7 @@ def test_ends_that_disagree_stop_with_the_difference(link: LiveLink) -> None:
 
 
 def test_a_foreign_certificate_gets_no_line_and_the_true_peer_still_does(link: LiveLink, tmp_path: Path) -> None:
-    """Another authority's Bob is refused by TLS; he keeps calling, Alice keeps listening, and the real one gets through."""
+    """Another authority's Bob is refused by TLS; he keeps calling, Alice keeps listening, the real one gets through."""
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     other = Authority.create(foreign)

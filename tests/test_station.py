@@ -1,4 +1,4 @@
-"""A station's clicks become events: multiple clicks are kept with random bits, and cutting the stream changes nothing."""
+"""A station's clicks become events: multiple clicks are kept with random bits; cutting the stream changes nothing."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats.recording import Format, Recording, settle_order, write_atomically
+from distribution.kernels.words import split_words
 from distribution.tags import EMPTY, TimesPs, TimeTags
 
 Words = npt.NDArray[np.uint64]
@@ -36,16 +37,17 @@ REORDER_PS = (1 << 25) * 125 // 32
 ROLLOVER_GAP_PS = (1 << 32) * 125 // 32
 MAX_TURNS = 128  # int64 picoseconds last 106 days, 131 turns of the counter
 
-# Words are taken apart in stretches that stay in the cache: passes over whole files are bound by memory.
+# Words are put together in stretches that stay in the cache: passes over whole files are bound by memory.
 _STRETCH = 1 << 15
 _TIME_SHIFT = np.uint64(10)
 _DUMMY = 1 << 4
-_FLAGS = np.uint64(0x1F)
-_BITS_IN = np.array([p.bit_count() for p in range(16)], np.uint8)
+_BITS_IN = np.array([p.bit_count() for p in range(16)], np.int64)
 _CHANNELS_OF = np.zeros((16, DETECTORS), np.uint8)
 for _p in range(16):
     _set = [c for c in range(DETECTORS) if _p >> c & 1]
     _CHANNELS_OF[_p, : len(_set)] = _set
+_FIRST_CHANNEL = _CHANNELS_OF[:, 0].tobytes().ljust(256, b"\0")
+_IS_MULTIPLE = (_BITS_IN > 1).tobytes().ljust(256, b"\0")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -136,12 +138,16 @@ def encode_words(tags: TimeTags) -> bytes:
         raise ParameterError(f"a1 words know channels 0..{DETECTORS - 1}, got channel {tags.channel.max()}")
     if tags.t_ps.min() < 0:
         raise ParameterError(f"a1 words know no negative times, got {tags.t_ps.min()} ps")
-    units = _to_units(tags.t_ps)
-    words = (units.astype(np.uint64) << np.uint64(10)) | np.left_shift(np.uint64(1), tags.channel.astype(np.uint64))
-    joins = (units[1:] == units[:-1]) & (tags.channel[1:] > tags.channel[:-1])
+    words = np.empty(len(tags), "<u8")
+    for start in range(0, len(tags), _STRETCH):
+        part = slice(start, start + _STRETCH)
+        pattern = np.left_shift(np.uint64(1), tags.channel[part], dtype=np.uint64)
+        words[part] = (_to_units(tags.t_ps[part]).view(np.uint64) << _TIME_SHIFT) | pattern
+    joins = (words[1:] ^ words[:-1]) < 1 << int(_TIME_SHIFT)
     if joins.any():
+        joins &= tags.channel[1:] > tags.channel[:-1]
         words = np.bitwise_or.reduceat(words, np.flatnonzero(np.concatenate([[True], ~joins])))
-    return words.astype("<u8", copy=False).tobytes()
+    return words.tobytes()
 
 
 def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
@@ -169,13 +175,15 @@ def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
 
 
 def _recording(raw: Words, *, legacy: bool, what: str) -> Recording:
-    t_ps, flags, count = _split(raw, legacy=legacy)
+    t_ps, flags, count, back = _split(raw, legacy=legacy)
     if not count[1:].any():
         raise TagFormatError(f"{what}: no word names a detector", offset=0, hint="this is no S-Fifteen recording")
-    t_ps, rollovers = _carry_rollovers(t_ps)
-    order, reordered = settle_order(t_ps, depth_ps=REORDER_PS, what=what, header_bytes=0, record_bytes=WORD_BYTES)
-    if order is not None:
-        t_ps, flags = t_ps[order], flags[order]
+    rollovers = reordered = 0
+    if back:
+        t_ps, rollovers = _carry_rollovers(t_ps)
+        order, reordered = settle_order(t_ps, depth_ps=REORDER_PS, what=what, header_bytes=0, record_bytes=WORD_BYTES)
+        if order is not None:
+            t_ps, flags = t_ps[order], flags[order]
     dummies = int(count[0] + count[_DUMMY:].sum())
     if dummies:
         detected = (flags > 0) & (flags < _DUMMY)
@@ -193,30 +201,23 @@ def _recording(raw: Words, *, legacy: bool, what: str) -> Recording:
     )
 
 
-def _split(raw: Words, *, legacy: bool) -> tuple[TimesPs, Patterns, npt.NDArray[np.int64]]:
-    """Times as they stand (ps), the low five bits of every word, and how often each value of these occurs."""
-    t_ps, flags = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8)
-    count = np.zeros(32, np.int64)
-    for start in range(0, raw.size, _STRETCH):
-        part = slice(start, start + _STRETCH)
-        words = swap_halves(raw[part]) if legacy else raw[part]
-        units = (words >> _TIME_SHIFT).view(np.int64)
-        # 1000/256 = 125/32 exactly; to nearest, halves up; 2^54 * 125 < 2^61.
-        t_ps[part] = (units * 125 + 16) >> 5
-        flags[part] = words & _FLAGS
-        count += np.bincount(flags[part], minlength=32)
-    return t_ps, flags, count
+def _split(raw: Words, *, legacy: bool) -> tuple[TimesPs, Patterns, npt.NDArray[np.int64], int]:
+    """Times as they stand (ps), low five bits of every word, counts of their values, number of steps back."""
+    t_ps, flags, count = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8), np.zeros(32, np.int64)
+    back = split_words(raw, legacy, t_ps, flags, count)
+    return t_ps, flags, count, int(back)
 
 
 def _expand(t_ps: TimesPs, pattern: Patterns) -> TimeTags:
     """One tag for each set bit, channels ascending within an event; events without a bit must be gone."""
-    channel = np.take(_CHANNELS_OF[:, 0], pattern)
-    clicks = np.take(_BITS_IN, pattern)
-    several = np.flatnonzero(clicks > 1)
+    text = pattern.tobytes()
+    # bytes.translate looks tables up faster than numpy, whose index would be eight bytes wide.
+    channel = np.frombuffer(bytearray(text.translate(_FIRST_CHANNEL)), np.uint8)
+    several = np.flatnonzero(np.frombuffer(text.translate(_IS_MULTIPLE), np.bool_))
     if not several.size:
         return TimeTags(t_ps, channel)
     # Multiple clicks are rare: their further tags are inserted behind the first.
-    extra = clicks[several].astype(np.int64) - 1
+    extra = _BITS_IN[pattern[several]] - 1
     event = np.repeat(several, extra)
     rank = 1 + np.arange(event.size) - np.repeat(np.cumsum(extra) - extra, extra)
     further = _CHANNELS_OF[pattern[event], rank]
@@ -241,9 +242,9 @@ def _carry_rollovers(t_ps: TimesPs) -> tuple[TimesPs, int]:
 
 
 def _fit(raw: Words, *, legacy: bool) -> _Fit:
-    t_ps, _ = _carry_rollovers(_split(raw, legacy=legacy)[0])
-    if not t_ps.size:
+    if not raw.size:
         return _Fit(0, 0)
+    t_ps, _ = _carry_rollovers(_split(raw, legacy=legacy)[0])
     late = np.maximum.accumulate(t_ps) - t_ps
     return _Fit(int(np.count_nonzero(late > REORDER_PS)), int(t_ps.max()) - int(t_ps.min()))
 

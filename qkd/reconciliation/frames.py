@@ -6,7 +6,7 @@ are dropped by both sides. All frames of both bases are corrected in one batch, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class CorrectedString:
         dropped: bits left over by the framing.
     """
 
-    bits: Bits
+    bits: Bits = field(repr=False)
     errors: int
     leak_bits: int
     dropped: int

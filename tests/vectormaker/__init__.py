@@ -1,0 +1,46 @@
+"""Known-answer vectors, made from the reference implementations: `qkd vectors make` calls this, tests compare with it.
+
+Expected values never come from the code that they test where a reference exists; the one exception, the full
+transcript, says so in its `source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.vectormaker import cascade, coding, finitekey, hashing
+from tests.vectormaker.frame import render
+
+Json = dict[str, Any]
+
+SCHEMAS: dict[str, Json] = {
+    "expansion": coding.EXPANSION_SCHEMA,
+    "ascending": coding.ASCENDING_SCHEMA,
+    "messages": coding.MESSAGES_SCHEMA,
+    "a1": coding.A1_SCHEMA,
+    "cascade": cascade.SCHEMA,
+    "verification": hashing.VERIFICATION_SCHEMA,
+    "privacy": hashing.PRIVACY_SCHEMA,
+    "poly1305": hashing.POLY1305_SCHEMA,
+    "authentication": hashing.TAG_SCHEMA,
+    "finite-key": finitekey.SCHEMA,
+}
+
+STAGES: dict[str, dict[str, Callable[[], Json]]] = {
+    "expansion": {"expansion_shake256": coding.expansion},
+    "codec": {"codec_ascending": coding.ascending, "codec_messages": coding.messages},
+    "a1": {"a1_words": coding.a1},
+    "cascade": {"cascade_small": cascade.small, "cascade_accumulated": cascade.accumulated},
+    "verification": {"verification_tags": hashing.verification},
+    "privacy": {"privacy_small": hashing.privacy_small, "privacy_accumulated": hashing.privacy_accumulated},
+    "auth": {"auth_poly1305": hashing.poly1305_file, "auth_context": hashing.tags},
+    "finite-key": {"finite_key_exact": finitekey.exact},
+}
+
+
+def make(stage: str) -> dict[str, str]:
+    """The files of one stage, or "schema": path below the vectors' folder to text."""
+    if stage == "schema":
+        return {f"schema/{name}.v1.schema.json": render(schema) for name, schema in SCHEMAS.items()}
+    return {f"{stage}/{name}.json": render(build()) for name, build in STAGES[stage].items()}

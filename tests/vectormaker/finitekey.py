@@ -1,0 +1,175 @@
+"""Vectors of the key length: whole numbers of subsets where those are small enough, 60 digits elsewhere."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import mpmath as mp
+
+from tests.reference import finitekey as reference
+from tests.vectormaker.frame import (
+    INTEGER,
+    NATURAL,
+    NUMBER,
+    Flag,
+    GroupSchema,
+    Json,
+    Source,
+    case,
+    document,
+    file_schema,
+    group,
+)
+
+EXACT_UP_TO = 4000  # bits; above, subsets are no longer counted one by one
+
+_COUNTS: Json = {"keyBits": INTEGER, "testBits": INTEGER, "testErrors": INTEGER}
+SCHEMA = file_schema(
+    "QKD-FINITE-KEY",
+    "Finite-key length",
+    [
+        GroupSchema(
+            "PhaseErrorTest",
+            _COUNTS,
+            {"phaseErrors": NATURAL},
+            parameters={"epsSm": NUMBER},
+            errors=("ParameterError",),
+        ),
+        GroupSchema(
+            "KeyLengthTest",
+            {**_COUNTS, "leakEcBits": INTEGER, "verifyBits": INTEGER},
+            {"secretBits": NATURAL},
+            parameters={"epsSec": NUMBER},
+            intermediate={"raw": INTEGER, "phaseErrors": NATURAL, "epsPa": NUMBER},
+            errors=("ParameterError",),
+        ),
+    ],
+)
+
+
+@cache
+def phase_errors(n: int, k: int, errors: int, eps: float) -> int:
+    """Least e in 0 .. n that leaves the tail at or below eps^2; asserts that no rounding decides it."""
+    if n == 0 or k == 0:
+        return n
+    if n + k <= EXACT_UP_TO:
+        return reference.bound(n, k, errors, eps)
+    with mp.workdps(60):
+        target = 2 * mp.log(mp.mpf(eps))
+
+    def below(e: int) -> bool:
+        marked = e + 1 + errors
+        if errors * (n + k) >= k * marked:
+            return False  # at or above the mean: a tail of about a half
+        tail = reference.ln_tail_large(errors, n + k, marked, k)
+        assert abs(tail - target) > 1e-7, "the tail lies within the product's margin: choose other counts"
+        return bool(tail <= target)
+
+    low, high = -1, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if below(middle) else (middle, high)
+    return high
+
+
+def raw_length(n: int, e: int, disclosed: int, eps_pa: float) -> int:
+    """The formula; from half the bits on, phase errors leave nothing."""
+    if 2 * e < n:
+        return reference.key_length(n, e, disclosed, eps_pa)
+    with mp.workdps(60):
+        return int(mp.floor(-disclosed + 2 * mp.log(2 * mp.mpf(eps_pa), 2)))
+
+
+def best(n: int, k: int, errors: int, disclosed: int, eps_sec: float) -> tuple[int, int, float]:
+    """Longest (length, phase errors, eps_pa) over eps_pa = eps_sec / 2, / 4 ... / 4096; the first of equals."""
+    found = []
+    for power in range(1, 13):
+        share = 2.0**-power
+        eps_pa = eps_sec * share
+        e = phase_errors(n, k, errors, eps_sec * (1.0 - share) / 2.0)
+        found.append((raw_length(n, e, disclosed, eps_pa), e, eps_pa))
+    return max(found, key=lambda entry: entry[0])
+
+
+def exact() -> Json:
+    """Bounds and lengths from a handful of bits to hundreds of thousands."""
+    notes = {
+        "NoTest": Flag("EDGE_CASE", "Nothing was tested, or nothing is to be kept.", "No bound: every bit may be wrong."),
+        "NoKey": Flag("EDGE_CASE", "The formula is zero or negative.", "No key; raw says by how much it fell short."),
+        "Contradiction": Flag("MALFORMED", "Counts that cannot be.", "A length from impossible counts is worthless."),
+        "Range": Flag("MALFORMED", "A failure probability out of range.", "Numbers would overflow or mean nothing."),
+    }
+    return document(
+        "QKD-FINITE-KEY",
+        "finite-key.v1.schema.json",
+        Source(
+            "tests/reference/finitekey.py (integers and mpmath, 60 digits)",
+            "1",
+            "Tomamichel and Leverrier, Quantum 1:14 (2017), Theorem 3, with the exact hypergeometric tail"
+            " (Mannalath, Zapatero, Curty, arXiv 2410.04095)",
+        ),
+        """phaseErrors is the least e such that, among keyBits + testBits positions of which e + 1 + testErrors are
+        marked, testBits drawn without return show at most testErrors marked ones with probability at most epsSm^2; at
+        most keyBits. raw is floor(keyBits - log2 sum_{i <= e} C(keyBits, i) - leakEcBits - verifyBits + 2 log2(2
+        epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is the one of epsSec / 2, epsSec /
+        4 ... epsSec / 4096 that gives the longest (the largest such), with epsSm = (epsSec - epsPa) / 2. No case here
+        lies so near a rounding that double precision could decide otherwise.""",
+        notes,
+        [
+            group("PhaseErrorTest", _bounds(1e-10), parameters={"epsSm": 1e-10}),
+            group("PhaseErrorTest", _bounds(1e-3), parameters={"epsSm": 1e-3}),
+            group("PhaseErrorTest", _out_of_range(), parameters={"epsSm": 0.0}),
+            group("KeyLengthTest", _lengths(1e-10), parameters={"epsSec": 1e-10}),
+            group("KeyLengthTest", _lengths(1e-6), parameters={"epsSec": 1e-6}),
+            group("KeyLengthTest", _impossible(), parameters={"epsSec": 1e-10}),
+        ],
+    )
+
+
+def _bounds(eps: float) -> list[Json]:
+    counts = [(1, 1, 0), (10, 10, 0), (1000, 1000, 20), (1500, 500, 0), (500, 1500, 45), (1000, 1000, 500)]
+    counts += [(10_000, 10_000, 250), (100_000, 50_000, 1500), (1_000_000, 1_000_000, 25_000)]
+
+    def one(n: int, k: int, errors: int, *flags: str) -> Json:
+        inputs = {"keyBits": n, "testBits": k, "testErrors": errors}
+        e = phase_errors(n, k, errors, eps)
+        return case(f"{errors} errors in {k}, {n} kept", inputs, {"phaseErrors": e}, flags=flags)
+
+    return [*(one(*count) for count in counts), one(0, 100, 3, "NoTest"), one(100, 0, 0, "NoTest")]
+
+
+def _out_of_range() -> list[Json]:
+    inputs = {"keyBits": 10, "testBits": 10, "testErrors": 0}
+    return [case("a bound that never fails", inputs, flags=["Range"], result="ParameterError")]
+
+
+def _lengths(eps: float) -> list[Json]:
+    counts = [(500, 500, 5, 60, 64), (1500, 1500, 20, 190, 64), (2000, 1900, 0, 40, 64), (10_000, 10_000, 250, 2000, 64)]
+    counts += [(100_000, 100_000, 2500, 20_100, 64), (300_000, 200_000, 2000, 24_700, 64), (1500, 1500, 300, 1100, 64)]
+
+    def one(n: int, k: int, errors: int, leak: int, verify: int) -> Json:
+        inputs = {"keyBits": n, "testBits": k, "testErrors": errors, "leakEcBits": leak, "verifyBits": verify}
+        raw, e, eps_pa = best(n, k, errors, leak + verify, eps)
+        text = f"{n} bits, {errors} errors in {k} tested, {leak + verify} disclosed"
+        intermediate = {"raw": raw, "phaseErrors": e, "epsPa": eps_pa}
+        flags = ["NoKey"] if raw <= 0 else []
+        return case(text, inputs, {"secretBits": max(0, raw)}, flags=flags, intermediate=intermediate)
+
+    return [one(*count) for count in counts]
+
+
+def _impossible() -> list[Json]:
+    def one(text: str, *counts: int) -> Json:
+        names = ("keyBits", "testBits", "testErrors", "leakEcBits", "verifyBits")
+        inputs = dict(zip(names, counts, strict=True))
+        return case(text, inputs, flags=["Contradiction"], result="ParameterError")
+
+    return [
+        one("more errors than tested bits", 1000, 100, 101, 0, 0),
+        one("negative errors", 1000, 100, -1, 0, 0),
+        one("a negative number of key bits", -1, 100, 1, 0, 0),
+        one("a negative number of tested bits", 1000, -1, 0, 0, 0),
+        one("a negative leak would lengthen the key", 1000, 1000, 10, -500, 64),
+        one("negative verification bits", 1000, 1000, 10, 100, -64),
+        one("a block beyond 10^10", 10**10 + 1, 1000, 10, 100, 64),
+    ]
