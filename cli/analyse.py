@@ -24,7 +24,7 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path), required=False)
 @click.option("--channels", metavar="I,J", help="Detectors to correlate in one recording [default: lowest two].")
-@click.option("--half-range-ns", default=150.0, show_default=True, help="Histogram from minus to plus this.")
+@click.option("--half-range-ns", type=float, help="Histogram to +- this  [default: 150; with B, 10]")
 @click.option("--bin-ps", default=100, show_default=True, help="Bin width; widened to whole tagger units.")
 @click.option("--window-ps", default=1000, show_default=True, help="Coincidence window, FULL width.")
 @click.option("--uncertainty-s", default=1.0, show_default=True, help="B's offset is looked for within +- this.")
@@ -61,7 +61,7 @@ def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options
 
 
 def _one(
-    path: Path, *, channels: str | None, half_range_ns: float, bin_ps: int, window_ps: int, **_: Any
+    path: Path, *, channels: str | None, half_range_ns: float | None, bin_ps: int, window_ps: int, **_: Any
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import cross_correlation, find_comb, find_peak, whole_bin_ps
     from distribution.formats import read
@@ -75,7 +75,7 @@ def _one(
     histogram = cross_correlation(
         recording.tags.select(pair[0]).t_ps,
         recording.tags.select(pair[1]).t_ps,
-        round(half_range_ns * 1000),
+        _half_range_ps(half_range_ns, 150.0),
         whole_bin_ps(bin_ps, recording.resolution_ps),
     )
     comb = find_comb(histogram)
@@ -88,7 +88,7 @@ def _two(
     path_a: Path,
     path_b: Path,
     *,
-    half_range_ns: float,
+    half_range_ns: float | None,
     bin_ps: int,
     window_ps: int,
     uncertainty_s: float,
@@ -107,7 +107,7 @@ def _two(
         first.tags,
         second.tags,
         window_ps=window_ps,
-        half_range_ps=round(half_range_ns * 1000),
+        half_range_ps=_half_range_ps(half_range_ns, 10.0),
         bin_ps=whole_bin_ps(bin_ps, max(first.resolution_ps, second.resolution_ps)),
         uncertainty_s=uncertainty_s,
         max_drift_ppm=max_drift_ppm,
@@ -117,6 +117,13 @@ def _two(
     fields |= _pair_fields(report, state)
     rows = [(f"{side}: {name}", text) for side in by_side for name, text in _singles_rows(by_side[side])]
     return fields, rows + _pair_rows(fields), report.delays
+
+
+def _half_range_ps(chosen_ns: float | None, otherwise_ns: float) -> int:
+    half_range_ns = otherwise_ns if chosen_ns is None else chosen_ns
+    if not 0.001 <= half_range_ns <= 1e9:
+        raise ParameterError(f"--half-range-ns {half_range_ns}: must lie in [0.001, 1e9]")
+    return round(half_range_ns * 1000)
 
 
 def _singles(recording: Recording) -> dict[str, Any]:

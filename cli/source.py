@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 
 import click
@@ -39,6 +40,7 @@ def command(
     """
     import numpy as np
 
+    from distribution.errors import ParameterError
     from distribution.live import LiveSource
     from distribution.scenario import load_scenario
     from distribution.simulate import LinkSimulator
@@ -51,7 +53,13 @@ def command(
     live = LiveSource(simulator, device=f"simulated: {loaded.title}", pace=pace)
 
     async def serve() -> None:
-        ports = await live.listen(host, alice_port, bob_port)
+        try:
+            ports = await live.listen(host, alice_port, bob_port)
+        except OSError as error:
+            raise ParameterError(
+                f"cannot listen on {host}, ports {alice_port} and {bob_port}: {os.strerror(error.errno or 0).lower()}",
+                hint="choose others with --alice-port and --bob-port; 0 takes a free one",
+            ) from error
         click.echo(json.dumps({"schema": "qkd.ready.v1", "alice_port": ports[0], "bob_port": ports[1]}))
         try:
             await live.run(seconds)

@@ -154,6 +154,7 @@ class NetworkFeed:
         self._news = threading.Condition()
         self._waiting: list[TimeTags] = []
         self._backlog = 0
+        self._last_ps = 0
         self._horizon_ps: int | None = None
         self._ended = False
         self._broken: Exception | None = None
@@ -216,7 +217,9 @@ class NetworkFeed:
             return False
         if words > MAX_FRAME_WORDS:
             raise FeedError(f"a frame announces {words} words")
-        tags = decode_words(self._exactly(8 * words))
+        tags = decode_words(self._exactly(8 * words), after_ps=self._last_ps)
+        if len(tags):
+            self._last_ps = int(tags.t_ps[-1])
         with self._news:
             self._waiting.append(tags)
             self._backlog += len(tags)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 
-import numpy as np
-
 from qkd import finitekey, privacy, verification
 from qkd.bits import Bits, pack
 from qkd.exchange import auth

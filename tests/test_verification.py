@@ -1,4 +1,4 @@
-"""Verification: equal strings pass at both ends, different ones fail at both, malformed messages are the peer's fault."""
+"""Verification: equal strings pass at both ends, others fail at both, malformed messages are the peer's fault."""
 
 from __future__ import annotations
 

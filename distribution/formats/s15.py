@@ -90,7 +90,7 @@ def read_a1(path: Path | str, legacy: bool | None = None) -> Recording:
 
 def fits(head: bytes) -> bool:
     """True if the head of a file reads as a1 words in at least one order (for format detection)."""
-    raw = np.frombuffer(head[: len(head) // WORD_BYTES * WORD_BYTES], "<u8")
+    raw = _own_words(head[: len(head) // WORD_BYTES * WORD_BYTES])
     legacy = prefers_legacy(raw)
     named = _split(raw, legacy=legacy)[2][1:].any()
     return bool(named) and _fit(raw, legacy=legacy).violations == 0
@@ -163,7 +163,7 @@ def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
     if len(data) % WORD_BYTES:
         whole = len(data) // WORD_BYTES * WORD_BYTES
         raise TagFormatError(f"a stretch of {len(data)} bytes ends inside a word", offset=whole)
-    words = np.frombuffer(data, "<u8")
+    words = _own_words(data)
     if not words.size:
         return EMPTY
     tags = _recording(words, legacy=False, what="the stream").tags
@@ -172,6 +172,11 @@ def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
     # Nearest multiple of the wrap, so that a slightly late word does not count as a whole turn.
     turns = (after_ps - int(tags.t_ps[0]) + WRAP_PS // 2) // WRAP_PS
     return TimeTags(tags.t_ps + turns * WRAP_PS, tags.channel) if turns > 0 else tags
+
+
+def _own_words(data: bytes | memoryview) -> Words:
+    # Copied, because numba would compile the kernel a second time for read-only arrays.
+    return np.frombuffer(bytearray(data), "<u8")
 
 
 def _recording(raw: Words, *, legacy: bool, what: str) -> Recording:

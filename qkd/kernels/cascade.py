@@ -76,6 +76,8 @@ class State(NamedTuple):
 
 
 _ONE = np.uint64(1)
+_NONE = np.int64(-1)
+_IMPOSSIBLE = np.int64(-2)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -354,64 +356,81 @@ def _begin_pass(s: State, frame: Any, k: int, asked: Asked, answer: npt.NDArray[
 
 @kernel
 def _search(s: State, frame: Any) -> int:
-    """With all intervals even, go on in the masks; returns a position of pass 0 that is in error, or -1 for none."""
+    """With all intervals even, go on in the masks.
+
+    Returns a position of pass 0 that is in error, _NONE, or _IMPOSSIBLE if a mask without members is said to differ.
+    """
     if frame["odd"] > 0 or frame["stage"] <= s.blocks.shape[1]:
-        return -1
+        return _NONE
     if frame["high"] == frame["low"]:
         if frame["differing"] == 0:
-            return -1
+            return _NONE
         frame["mask"] = lowest(frame["differing"])
         frame["low"] = 0
         frame["high"] = _members(s.masks, frame["mask_base"] + frame["mask"] * frame["words"], frame["words"])
+        if frame["high"] == 0:
+            return _IMPOSSIBLE
     if frame["high"] - frame["low"] != 1:
-        return -1
+        return _NONE
     c = _member(s.masks, frame["mask_base"] + frame["mask"] * frame["words"], frame["low"])
     frame["low"] = 0
     frame["high"] = 0
     return c
 
 
+@inlined
+def _take(s: State, f: int, frame: Any, asked: Asked, answer: npt.NDArray[np.uint8], i: int) -> int:
+    """Take in one frame's answers; rows i .. (returned) - 1 of `asked` then hold its odd intervals of one bit."""
+    singles = i
+    if frame["odd"] > 0:
+        singles = _halve(s, frame, asked, answer, i)
+    elif frame["high"] > frame["low"]:
+        middle = (frame["low"] + frame["high"]) >> 1
+        if _get(answer, i) != 0:
+            frame["high"] = middle
+        else:
+            frame["low"] = middle
+    elif frame["stage"] < s.blocks.shape[1]:
+        singles = _begin_pass(s, frame, s.blocks[f, frame["stage"]], asked, answer, i)
+    else:
+        frame["stage"] += 1
+        for m in range(frame["due"]):
+            frame["differing"] |= _get(answer, i + m) << np.uint64(m)
+    return singles
+
+
+@inlined
+def _settle(s: State, frame: Any, asked: Asked, i: int, singles: int) -> bool:
+    """Correct what was singled out, then what the masks single out; False if that contradicts itself."""
+    c = np.int64(0)
+    sound = True
+    while sound and c >= 0:
+        if i < singles:
+            r = np.int64(asked[i, 0])
+            a = np.int64(asked[i, 1])
+            i += 1
+            if _bit(s.cells, ODD, frame["base"] + r * frame["words"], a) == 0:
+                continue  # two passes found the same error in this round; the first correction settled both
+            c = a
+            if r > 0:
+                c = np.int64(s.backward[r - 1, frame["table"] + a])
+        else:
+            c = _search(s, frame)
+        if c >= 0:
+            sound = _correct(s, frame, c)
+    return sound and c != _IMPOSSIBLE
+
+
 @kernel
 def apply(s: State, asked: Asked, answer: npt.NDArray[np.uint8]) -> int:
     """Take in the difference bits of the round that `ask` asked; returns -1, or the frame that contradicts itself."""
-    passes = s.blocks.shape[1]
     i = np.int64(0)
     for f in range(s.frames.size):
         frame = s.frames[f]
-        due = frame["due"]
-        if due == 0 and frame["stage"] > passes:
+        if frame["due"] == 0 and frame["stage"] > s.blocks.shape[1]:
             continue
-        singles = i
-        if frame["odd"] > 0:
-            singles = _halve(s, frame, asked, answer, i)
-        elif frame["high"] > frame["low"]:
-            middle = (frame["low"] + frame["high"]) >> 1
-            if _get(answer, i) != 0:
-                frame["high"] = middle
-            else:
-                frame["low"] = middle
-        elif frame["stage"] < passes:
-            singles = _begin_pass(s, frame, s.blocks[f, frame["stage"]], asked, answer, i)
-        else:
-            frame["stage"] += 1
-            for m in range(due):
-                frame["differing"] |= _get(answer, i + m) << np.uint64(m)
-        t = i
-        while True:
-            if t < singles:
-                r = np.int64(asked[t, 0])
-                a = np.int64(asked[t, 1])
-                t += 1
-                if _bit(s.cells, ODD, frame["base"] + r * frame["words"], a) == 0:
-                    continue  # two passes found the same error in this round; the first correction settled both
-                c = a
-                if r > 0:
-                    c = np.int64(s.backward[r - 1, frame["table"] + a])
-            else:
-                c = _search(s, frame)
-                if c < 0:
-                    break
-            if not _correct(s, frame, c):
-                return f
-        i += due
+        singles = _take(s, f, frame, asked, answer, i)
+        if not _settle(s, frame, asked, i, singles):
+            return f
+        i += frame["due"]
     return -1

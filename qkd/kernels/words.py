@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from distribution.kernels._jit import inlined, numba
+from distribution.kernels._jit import inlined
+
+# isort: split
+import numba  # after _jit, which chooses the cache directory
 
 if numba.config.DISABLE_JIT:
 

@@ -145,7 +145,9 @@ class Outcome:
         return [len(frame.forms) for frame in self.frames]
 
 
-def reconcile(alice: list[np.ndarray], bob: list[np.ndarray], blocks: list[list[int]], masks: int, seed: bytes) -> Outcome:
+def reconcile(
+    alice: list[np.ndarray], bob: list[np.ndarray], blocks: list[list[int]], masks: int, seed: bytes
+) -> Outcome:
     """Both parties of a batch; `blocks` are the block lengths of each frame's passes."""
     frames = []
     for a, b, lengths in zip(alice, bob, blocks, strict=True):
@@ -168,7 +170,7 @@ def reconcile(alice: list[np.ndarray], bob: list[np.ndarray], blocks: list[list[
             parities += mine
             differences.append([x != y for x, y in zip(mine, theirs, strict=True)])
         outcome.parities.append(np.packbits(np.array(parities, np.uint8)).tobytes())
-        outcome.differences.append(np.packbits(np.array(sum(differences, []), np.uint8)).tobytes())
+        outcome.differences.append(np.packbits(np.concatenate(differences).astype(np.uint8)).tobytes())
         for frame, answers in zip(frames, differences, strict=True):
             frame.take(answers)
     return outcome

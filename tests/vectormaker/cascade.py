@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,8 @@ from tests.vectormaker.primitives import expand_bits, expand_permutation, messag
 
 SEED = hashlib.sha256(b"cascade vectors").digest()
 RULE = """Block lengths: q is the frame's qber, but at least 0.001 and at most 0.25; the first pass has blocks of
-    round(first / q) bits, at most n; then round(second / q) and the lengths in `later`, each at most ceil(n / 2);
-    none is below 2. Positions, order of the questions and the expansion of the seed are in the docstring of
+    p(first / q) bits, at most n; then p(second / q) and the lengths in `later`, each at most ceil(n / 2); none is
+    below 2; p(x) = 2^max(1, round(log2 x)). Positions, order of the questions and the expansion of the seed are in the docstring of
     qkd/reconciliation/schedule.py. Entry i of `parities` is Alice's message of round i + 1, of `differences` Bob's
     answer, both packed. leakEcBits counts Alice's parities."""
 SOURCE = Source(
@@ -97,11 +98,16 @@ class Preset:
     def lengths(self, n: int, qber: float) -> list[int]:
         """Block lengths by the rule of the header."""
         q = min(max(qber, 0.001), 0.25)
-        rest = [round(self.second / q), *self.later]
-        return [max(2, min(n, round(self.first / q)))] + [max(2, min((n + 1) // 2, k)) for k in rest]
+        rest = [power_of_two(self.second / q), *self.later]
+        return [max(2, min(n, power_of_two(self.first / q)))] + [max(2, min((n + 1) // 2, k)) for k in rest]
 
     def json(self) -> Json:
         return {"first": self.first, "second": self.second, "later": list(self.later), "masks": self.masks}
+
+
+def power_of_two(length: float) -> int:
+    """p(x) of the header."""
+    return 1 << max(1, round(math.log2(length)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,9 @@ def _frame(n: int, errors: Sequence[int], qber: float) -> Frame:
 
 def _run(frames: Sequence[Frame], preset: Preset, seed: bytes = SEED) -> reference.Outcome:
     blocks = [preset.lengths(len(f.alice), f.qber) for f in frames]
-    alice, bob = ([np.array(s, np.uint8) for s in strings] for strings in zip(*((f.alice, f.bob) for f in frames), strict=True))
+    alice, bob = (
+        [np.array(s, np.uint8) for s in strings] for strings in zip(*((f.alice, f.bob) for f in frames), strict=True)
+    )
     return reference.reconcile(alice, bob, blocks, preset.masks, seed)
 
 
@@ -165,7 +173,9 @@ def small() -> Json:
             preset,
             "Batch",
         ),
-        _case("two frames of one length share the seed", [_frame(20, (4,), 0.1), _frame(20, (9,), 0.1)], preset, "Batch"),
+        _case(
+            "two frames of one length share the seed", [_frame(20, (4,), 0.1), _frame(20, (9,), 0.1)], preset, "Batch"
+        ),
         _case("prior of zero is taken as 0.1 %", [_frame(40, (7,), 0.0)], preset, "Prior"),
         _case("prior of one half is taken as 25 %", [_frame(40, (7,), 0.5)], preset, "Prior"),
     ]
@@ -176,12 +186,16 @@ def small() -> Json:
     notes = {
         "TinyFrame": Flag("EDGE_CASE", "A frame of one to three bits.", "Blocks of one bit, empty halves."),
         "ManyErrors": Flag("EDGE_CASE", "Far more errors than the prior says.", "The schedule must still end."),
-        "ShortBlock": Flag("EDGE_CASE", "The last block of a pass is shorter.", "Its parity must be taken over its own bits."),
+        "ShortBlock": Flag(
+            "EDGE_CASE", "The last block of a pass is shorter.", "Its parity must be taken over its own bits."
+        ),
         "Batch": Flag("BASIC", "Several frames a message.", "Their bits follow one another in frame order."),
         "Prior": Flag("EDGE_CASE", "A prior at the end of its range.", "Division by zero, or blocks below two bits."),
         "MaskSearch": Flag("EDGE_CASE", "Only a random subset sees the errors.", "They would survive."),
         "Undetected": Flag(
-            "EDGE_CASE", "The strings still differ at the end.", "Correct behaviour: the verification is there for this."
+            "EDGE_CASE",
+            "The strings still differ at the end.",
+            "Correct behaviour: the verification is there for this.",
         ),
         "Malformed": Flag("MALFORMED", "A message of the wrong size or kind.", "Drop the line."),
         "Liar": Flag("MALFORMED", "Answers that no string could give.", "The schedule would run on: abort the block."),

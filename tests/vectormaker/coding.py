@@ -195,7 +195,7 @@ def _unpacked() -> list[Json]:
         return case(text, inputs, {"values": values}, flags=flags)
 
     return [
-        one("width 3, not the narrowest", 3, "0a40", 4, 9, [0, 1, 2, 3][:0] or [0, 2, 4, 4], "Equal"),
+        one("width 3, not the narrowest", 3, "0900", 4, 9, [0, 2, 4, 4], "Equal"),
         one("last value is the largest allowed", 4, "12", 2, 3, [1, 3]),
         one("last value is above the largest allowed", 4, "12", 2, 2, None, "Hostile"),
         one("fewer values than announced", 4, "12", 3, 100, None, "Hostile"),
@@ -281,7 +281,10 @@ EXAMPLES: list[tuple[str, dict[str, Value]]] = [
         },
     ),
     ("Tag", {"pad": 65_536, "tag": bytes(range(16))}),
-    ("Abort", {"reason": "QberTooHigh", "text": "QBER is too high: no key from this block", "numbers": {"limit": 0.11}}),
+    (
+        "Abort",
+        {"reason": "QberTooHigh", "text": "QBER is too high: no key from this block", "numbers": {"limit": 0.11}},
+    ),
 ]
 
 
@@ -298,7 +301,11 @@ def _shown(value: Value) -> object:
 def messages() -> Json:
     """Every message once, and what is none."""
     each = [
-        case(kind, {"kind": kind, "fields": {n: _shown(v) for n, v in fields.items()}}, {"encoded": _wire(kind, fields).hex()})
+        case(
+            kind,
+            {"kind": kind, "fields": {n: _shown(v) for n, v in fields.items()}},
+            {"encoded": _wire(kind, fields).hex()},
+        )
         for kind, fields in EXAMPLES
         if kind != "ParityDifferences"
     ]
@@ -409,7 +416,9 @@ def a1() -> Json:
     wrapped = [((1 << 54) - 256_000, 1), ((1 << 54) - 256, 2), (256, 4)]
     turned = [(u + (1 << 54) * (u == 256), low) for u, low in wrapped]
 
-    def read(text: str, events: list[Event], *flags: str, told: list[Event] | None = None, swapped: bool = False) -> Json:
+    def read(
+        text: str, events: list[Event], *flags: str, told: list[Event] | None = None, swapped: bool = False
+    ) -> Json:
         order = "high half first" if swapped else "low half first"
         data = _words(events, swapped=swapped)
         return case(text, {"data": data.hex()}, _read(told or events, order), flags=flags)
@@ -436,12 +445,16 @@ def a1() -> Json:
         "Dummy": Flag("BASIC", "Bit 4: the counter is alive, nothing was detected.", "Detections would be invented."),
         "MultiClick": Flag("EDGE_CASE", "More than one detector bit.", "One tag for each, channels ascending."),
         "Filler": Flag("EDGE_CASE", "Bits 9 .. 5 are set.", "They are neither time nor detector."),
-        "Rounding": Flag("EDGE_CASE", "Times between whole picoseconds.", "1 ps, and ps to words is no longer inverse."),
+        "Rounding": Flag(
+            "EDGE_CASE", "Times between whole picoseconds.", "1 ps, and ps to words is no longer inverse."
+        ),
         "Late": Flag("EDGE_CASE", "A word follows a later one, as real cards do.", "Sorted, within 131 us."),
         "Rollover": Flag("EDGE_CASE", "The counter wraps after 19.5 h.", "Time would jump back."),
         "Truncated": Flag("MALFORMED", "The data end inside a word.", "A file that was cut must not pass for whole."),
         "NoDetector": Flag("MALFORMED", "No word names a detector.", "This is no recording of this kind."),
-        "Backwards": Flag("MALFORMED", "Times descend further than a card can be late.", "Shuffled, or another format."),
+        "Backwards": Flag(
+            "MALFORMED", "Times descend further than a card can be late.", "Shuffled, or another format."
+        ),
         "OutOfRange": Flag("MALFORMED", "A channel above 3 or a negative time.", "A word cannot hold it."),
     }
     return document(

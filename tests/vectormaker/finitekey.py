@@ -52,19 +52,22 @@ def phase_errors(n: int, k: int, errors: int, eps: float) -> int:
     """Least e in 0 .. n that leaves the tail at or below eps^2; asserts that no rounding decides it."""
     if n == 0 or k == 0:
         return n
-    if n + k <= EXACT_UP_TO:
-        return reference.bound(n, k, errors, eps)
     with mp.workdps(60):
         target = 2 * mp.log(mp.mpf(eps))
 
     def below(e: int) -> bool:
         marked = e + 1 + errors
+        if marked > n + k:
+            return True
+        if n + k <= EXACT_UP_TO:
+            return bool(reference.tail(errors, n + k, marked, k) <= mp.exp(target))
         if errors * (n + k) >= k * marked:
             return False  # at or above the mean: a tail of about a half
         tail = reference.ln_tail_large(errors, n + k, marked, k)
         assert abs(tail - target) > 1e-7, "the tail lies within the product's margin: choose other counts"
         return bool(tail <= target)
 
+    # The tail falls as e grows, so halving finds what trying all would.
     low, high = -1, n
     while high - low > 1:
         middle = (low + high) // 2
@@ -94,7 +97,9 @@ def best(n: int, k: int, errors: int, disclosed: int, eps_sec: float) -> tuple[i
 def exact() -> Json:
     """Bounds and lengths from a handful of bits to hundreds of thousands."""
     notes = {
-        "NoTest": Flag("EDGE_CASE", "Nothing was tested, or nothing is to be kept.", "No bound: every bit may be wrong."),
+        "NoTest": Flag(
+            "EDGE_CASE", "Nothing was tested, or nothing is to be kept.", "No bound: every bit may be wrong."
+        ),
         "NoKey": Flag("EDGE_CASE", "The formula is zero or negative.", "No key; raw says by how much it fell short."),
         "Contradiction": Flag("MALFORMED", "Counts that cannot be.", "A length from impossible counts is worthless."),
         "Range": Flag("MALFORMED", "A failure probability out of range.", "Numbers would overflow or mean nothing."),
@@ -144,7 +149,12 @@ def _out_of_range() -> list[Json]:
 
 
 def _lengths(eps: float) -> list[Json]:
-    counts = [(500, 500, 5, 60, 64), (1500, 1500, 20, 190, 64), (2000, 1900, 0, 40, 64), (10_000, 10_000, 250, 2000, 64)]
+    counts = [
+        (500, 500, 5, 60, 64),
+        (1500, 1500, 20, 190, 64),
+        (2000, 1900, 0, 40, 64),
+        (10_000, 10_000, 250, 2000, 64),
+    ]
     counts += [(100_000, 100_000, 2500, 20_100, 64), (300_000, 200_000, 2000, 24_700, 64), (1500, 1500, 300, 1100, 64)]
 
     def one(n: int, k: int, errors: int, leak: int, verify: int) -> Json:

@@ -124,7 +124,9 @@ def verification() -> Json:
         "QKD-VERIFICATION",
         "verification.v1.schema.json",
         Source(
-            "tests/reference/toeplitz.py (by definition)", "1", "Hayashi and Tsurumaru, IEEE Trans. Inf. Theory 62:2213 (2016)"
+            "tests/reference/toeplitz.py (by definition)",
+            "1",
+            "Hayashi and Tsurumaru, IEEE Trans. Inf. Theory 62:2213 (2016)",
         ),
         f"""Alice sends a seed and the tags of her two strings, Bob whether his give the same. {HASH_RULE} A tag is the
         hash to min(tagBits, n) bits; both use the front of one seed of max(n) - 1 bits, the first bits of `draw`.""",
@@ -183,7 +185,20 @@ PRIVACY_SCHEMA = file_schema(
 
 def privacy_small() -> Json:
     """Keys of up to a few hundred bits in full."""
-    shapes = [(1, 0), (1, 1), (2, 1), (8, 3), (9, 9), (64, 32), (65, 64), (100, 1), (100, 99), (129, 65), (500, 100), (300, 0)]
+    shapes = [
+        (1, 0),
+        (1, 1),
+        (2, 1),
+        (8, 3),
+        (9, 9),
+        (64, 32),
+        (65, 64),
+        (100, 1),
+        (100, 99),
+        (129, 65),
+        (500, 100),
+        (300, 0),
+    ]
     tests = [_amplified(n, length) for n, length in shapes]
     unit = _amplified(16, 5, text=[0] * 15 + [1], comment="only the last input bit: the seed's first bits come out")
     first = _amplified(16, 5, text=[1] + [0] * 15, comment="only the first input bit: the identity passes it on")
@@ -313,7 +328,10 @@ POLY1305_SCHEMA = file_schema(
     ],
 )
 
-# (section, hash key r, pad s, message, tag), copied from the RFC.
+ZERO, ONE, TWO, ONES = "00" * 16, "01" + "00" * 15, "02" + "00" * 15, "ff" * 16
+CARRY_KEY = "01" + "00" * 7 + "04" + "00" * 7
+CARRY = "e33594d7505e43b9" + "00" * 8 + "3394d7505e4379cd01" + "00" * 7 + "00" * 16
+# (section, hash key r, pad s, message, tag), from the RFC.
 RFC_8439: list[tuple[str, str, str, str, str]] = [
     (
         "2.5.2",
@@ -322,24 +340,14 @@ RFC_8439: list[tuple[str, str, str, str, str]] = [
         b"Cryptographic Forum Research Group".hex(),
         "a8061dc1305136c6c22b8baf0c0127a9",
     ),
-    ("A.3 #1", "00" * 16, "00" * 16, "00" * 64, "00" * 16),
-    ("A.3 #7", "02" + "00" * 15, "00" * 16, "ff" * 16, "03" + "00" * 15),
-    ("A.3 #8", "02" + "00" * 15, "ff" * 16, "02" + "00" * 15, "03" + "00" * 15),
-    (
-        "A.3 #9",
-        "01" + "00" * 15,
-        "00" * 16,
-        "ff" * 16 + "f0" + "ff" * 15 + "11" + "00" * 15,
-        "05" + "00" * 15,
-    ),
-    (
-        "A.3 #10",
-        "01" + "00" * 15,
-        "00" * 16,
-        "ff" * 16 + "fb" + "fe" * 15 + "01" * 16,
-        "00" * 16,
-    ),
-    ("A.3 #11", "02" + "00" * 15, "00" * 16, "fd" + "ff" * 15, "fa" + "ff" * 15),
+    ("A.3 #1", ZERO, ZERO, ZERO * 4, ZERO),
+    ("A.3 #5", TWO, ZERO, ONES, "03" + "00" * 15),
+    ("A.3 #6", TWO, ONES, TWO, "03" + "00" * 15),
+    ("A.3 #7", ONE, ZERO, ONES + "f0" + "ff" * 15 + "11" + "00" * 15, "05" + "00" * 15),
+    ("A.3 #8", ONE, ZERO, ONES + "fb" + "fe" * 15 + "01" * 16, ZERO),
+    ("A.3 #9", TWO, ZERO, "fd" + "ff" * 15, "fa" + "ff" * 15),
+    ("A.3 #10", CARRY_KEY, ZERO, CARRY + ONE, "14" + "00" * 7 + "55" + "00" * 7),
+    ("A.3 #11", CARRY_KEY, ZERO, CARRY, "13" + "00" * 15),
 ]
 
 
@@ -440,7 +448,10 @@ def tags() -> Json:
     said = _said()
     swapped = said["transcript"][::-1]
     senders = [{"sender": "alice", "encoded": m["encoded"]} for m in said["transcript"]]
-    flipped = [said["transcript"][0], {**said["transcript"][1], "encoded": said["transcript"][1]["encoded"][:-2] + "01"}]
+    flipped = [
+        said["transcript"][0],
+        {**said["transcript"][1], "encoded": said["transcript"][1]["encoded"][:-2] + "01"},
+    ]
     longer = [*said["transcript"], said["transcript"][0]]
 
     def good(text: str, sender: str, stage: str, used: int, view: Json) -> Json:
@@ -491,12 +502,18 @@ def tags() -> Json:
         "Altered": Flag("AUTH_BYPASS", "What Eve changed on the line.", "A key from an altered conversation."),
         "Context": Flag("AUTH_BYPASS", "A true tag, moved elsewhere.", "Replay, reflection or a downgrade."),
         "Forged": Flag("AUTH_BYPASS", "A tag that nobody made.", "Eve speaks."),
-        "PadNumber": Flag("AUTH_BYPASS", "A pad that must not or cannot be used.", "Pads are used once; none burnt en masse."),
+        "PadNumber": Flag(
+            "AUTH_BYPASS", "A pad that must not or cannot be used.", "Pads are used once; none burnt en masse."
+        ),
     }
     return document(
         "QKD-AUTHENTICATION",
         "authentication.v1.schema.json",
-        Source("tests/vectormaker/primitives.py (Poly1305 in plain Python)", "1", "RFC 8439; docstring of qkd/exchange/auth.py"),
+        Source(
+            "tests/vectormaker/primitives.py (Poly1305 in plain Python)",
+            "1",
+            "RFC 8439; docstring of qkd/exchange/auth.py",
+        ),
         """The pre-shared secret is cut in pieces of 16 bytes: the hash key of Alice's tags, that of Bob's, then pads of
         Alice and of Bob in turn, numbered from 0 each; `padsUsed` of the sender's are spent before. `tagged` is
         "entangled-qkd tag", version 1 (2 bytes), sender A or B, stage T or A, session id, block (8 bytes), length of

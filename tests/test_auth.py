@@ -1,0 +1,269 @@
+"""Authentication: RFC 8439's vector, an implementation in plain integers, and every way to alter what a tag covers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qkd.block import SecretBlock
+from qkd.errors import AuthenticationError, KeyExhausted, ParameterError, RemoteProtocolError
+from qkd.exchange import auth
+from qkd.exchange.auth import Stage, TagContext
+from qkd.exchange.codec import encode
+from qkd.exchange.engine import Engine
+from qkd.exchange.messages import CascadeStart, MoreDetections, Tag
+from qkd.exchange.steps import Role
+from qkd.exchange.transcript import Transcript
+from qkd.randomness import FixedBits
+from tests.reference.poly1305 import poly1305
+
+CONTEXT = TagContext(session_id=bytes(range(16)), block=7, parameters=b'{"window_ps": 1000}')
+
+
+class Pads:
+    """The part of a vault that tags need: the same pads for everybody, each handed out once by this object."""
+
+    def __init__(self, stock: int = 4) -> None:
+        drawn = FixedBits("pads")
+        self._hash_keys = {role: drawn.take_bytes(16) for role in Role}
+        self._pads = {role: [drawn.take_bytes(16) for _ in range(stock)] for role in Role}
+        self.next = dict.fromkeys(Role, 0)
+
+    def hash_key(self, sender: Role) -> bytes:
+        return self._hash_keys[sender]
+
+    def take_pad(self, sender: Role) -> tuple[int, bytes]:
+        return self.next[sender], self.peer_pad(sender, self.next[sender])
+
+    def peer_pad(self, sender: Role, number: int) -> bytes:
+        if number < self.next[sender]:
+            raise AuthenticationError(f"pad {number} was used before")
+        if number >= len(self._pads[sender]):
+            raise KeyExhausted("no such pad", available=len(self._pads[sender]), requested=number + 1)
+        self.next[sender] = number + 1
+        return self._pads[sender][number]
+
+    def pads_left(self, sender: Role) -> int:
+        return len(self._pads[sender]) - self.next[sender]
+
+    def prepare(self, block: SecretBlock) -> None: ...
+    def commit(self, number: int) -> None: ...
+    def discard(self) -> None: ...
+
+    committed = prepared = -1
+
+
+def _transcript(*messages: tuple[Role, bytes]) -> Transcript:
+    transcript = Transcript()
+    for sender, encoded in messages or ((Role.BOB, b"detections"), (Role.ALICE, b"kept")):
+        transcript.add(sender, encoded)
+    return transcript
+
+
+def _tag_of_alice(vault: Pads, stage: Stage = Stage.TRANSCRIPT) -> Tag:
+    sent = next(auth.send_tag(vault, Role.ALICE, CONTEXT, _transcript(), stage))
+    assert isinstance(sent, Tag)
+    return sent
+
+
+def _check_at_bob(vault: Pads, tag: Tag, context: TagContext = CONTEXT, **changed: object) -> int:
+    transcript = changed.get("transcript", _transcript())
+    stage = changed.get("stage", Stage.TRANSCRIPT)
+    steps = auth.check_tag(vault, Role.BOB, context, transcript, stage)  # type: ignore[arg-type]
+    next(steps)
+    with pytest.raises(StopIteration) as stop:
+        steps.send(tag)
+    return int(stop.value.value)
+
+
+def test_rfc_8439_vector() -> None:
+    """Section 2.5.2."""
+    key = bytes.fromhex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b")
+    tag = auth.wegman_carter_tag(key[:16], key[16:], b"Cryptographic Forum Research Group")
+    assert tag.hex() == "a8061dc1305136c6c22b8baf0c0127a9"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16), st.binary(max_size=200))
+def test_equals_plain_integers(hash_key: bytes, pad: bytes, message: bytes) -> None:
+    assert auth.wegman_carter_tag(hash_key, pad, message) == poly1305(hash_key, pad, message)
+
+
+def test_pad_is_added_modulo_2_128() -> None:
+    """What makes the tag a one-time-padded hash: tag minus pad does not depend on the pad."""
+    message, hash_key = b"transcript" * 9, b"\xff" * 16
+    pads = (bytes(16), b"\xff" * 16, FixedBits("s").take_bytes(16))
+    tags = [auth.wegman_carter_tag(hash_key, pad, message) for pad in pads]
+    hashes = {
+        (int.from_bytes(t, "little") - int.from_bytes(p, "little")) % (1 << 128)
+        for t, p in zip(tags, pads, strict=True)
+    }
+    assert len(hashes) == 1
+
+
+def test_forgery_probability() -> None:
+    """2^-87 for 1 MB and 2^-81 for 64 MB, Bernstein 2005; part blocks count as whole ones."""
+    assert auth.forgery_probability(1 << 20) == 2.0**-87
+    assert auth.forgery_probability(64 << 20) == 2.0**-81
+    assert auth.forgery_probability(17) == auth.forgery_probability(32) == 16 * 2.0**-106
+
+
+def test_both_directions_verify_over_engines() -> None:
+    """Alice's tag covers what was said before it, Bob's her tag too; the transcripts stay equal."""
+    vaults, transcripts = (Pads(), Pads()), (Transcript(), Transcript())
+
+    def alice():
+        yield CascadeStart(bytes(32))
+        used = yield from auth.send_tag(vaults[0], Role.ALICE, CONTEXT, transcripts[0], Stage.TRANSCRIPT)
+        used += yield from auth.check_tag(vaults[0], Role.ALICE, CONTEXT, transcripts[0], Stage.TRANSCRIPT)
+        return used
+
+    def bob():
+        yield from auth.receive(CascadeStart)
+        used = yield from auth.check_tag(vaults[1], Role.BOB, CONTEXT, transcripts[1], Stage.TRANSCRIPT)
+        used += yield from auth.send_tag(vaults[1], Role.BOB, CONTEXT, transcripts[1], Stage.TRANSCRIPT)
+        return used
+
+    first = Engine(Role.ALICE, alice(), transcripts[0])
+    second = Engine(Role.BOB, bob(), transcripts[1])
+    for encoded in first.take_outgoing():
+        second.receive(encoded)
+    for encoded in second.take_outgoing():
+        first.receive(encoded)
+    assert first.result == second.result == 2 * 128
+    assert transcripts[0].recorded() == transcripts[1].recorded()
+    assert vaults[0].next == vaults[1].next == {Role.ALICE: 1, Role.BOB: 1}
+
+
+def _flips(data: bytes) -> list[bytes]:
+    """`data` with each of its bits flipped in turn."""
+    whole = int.from_bytes(data, "big")
+    return [(whole ^ (1 << i)).to_bytes(len(data), "big") for i in range(8 * len(data))]
+
+
+def test_every_flipped_bit_of_the_message_changes_the_tag() -> None:
+    """Header and transcript, all bits: the sound message's tag verifies for none of them."""
+    vault = Pads()
+    recorded = _transcript().recorded()
+    message = auth.header(CONTEXT, Role.ALICE, Stage.TRANSCRIPT, len(recorded)) + recorded
+    hash_key, (_, pad) = vault.hash_key(Role.ALICE), vault.take_pad(Role.ALICE)
+    sound = auth.wegman_carter_tag(hash_key, pad, message)
+    assert sound == _tag_of_alice(Pads()).tag
+    assert sound not in {auth.wegman_carter_tag(hash_key, pad, flipped) for flipped in _flips(message)}
+
+
+def test_every_flipped_bit_of_the_tag_is_refused_and_burns_the_pad() -> None:
+    sound = _tag_of_alice(Pads())
+    assert _check_at_bob(Pads(), sound) == 128
+    for altered in (*_flips(sound.tag), sound.tag[:15], sound.tag + b"\0", b""):
+        vault = Pads()
+        with pytest.raises(AuthenticationError, match="tag of alice on block 7"):
+            _check_at_bob(vault, Tag(sound.pad, altered))
+        assert vault.next[Role.ALICE] == 1
+        with pytest.raises(AuthenticationError, match="used before"):
+            _check_at_bob(vault, sound)
+
+
+CHANGES: list[Callable[[TagContext], TagContext]] = [
+    lambda c: replace(c, session_id=bytes(16)),
+    lambda c: replace(c, block=8),
+    lambda c: replace(c, parameters=b'{"window_ps": 2000}'),
+    lambda c: replace(c, parameters=c.parameters + b"\0"),
+    lambda c: replace(c, parameters=b""),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_tag_is_bound_to_its_context(change: Callable[[TagContext], TagContext]) -> None:
+    with pytest.raises(AuthenticationError):
+        _check_at_bob(Pads(), _tag_of_alice(Pads()), change(CONTEXT))
+
+
+@pytest.mark.parametrize(
+    "transcript",
+    [
+        _transcript((Role.BOB, b"detections")),
+        _transcript((Role.ALICE, b"kept"), (Role.BOB, b"detections")),
+        _transcript((Role.ALICE, b"detections"), (Role.ALICE, b"kept")),
+        _transcript((Role.BOB, b"detectionskept")),
+        _transcript((Role.BOB, b"detections"), (Role.ALICE, b"kept"), (Role.BOB, b"")),
+        Transcript(),
+    ],
+)
+def test_a_tag_is_bound_to_who_said_what_in_which_order(transcript: Transcript) -> None:
+    with pytest.raises(AuthenticationError):
+        _check_at_bob(Pads(), _tag_of_alice(Pads()), transcript=transcript)
+
+
+def test_a_tag_is_bound_to_its_stage() -> None:
+    with pytest.raises(AuthenticationError):
+        _check_at_bob(Pads(), _tag_of_alice(Pads()), stage=Stage.ACCEPT)
+    assert _check_at_bob(Pads(), _tag_of_alice(Pads(), Stage.ACCEPT), stage=Stage.ACCEPT) == 128
+
+
+def test_a_reflected_tag_is_refused() -> None:
+    """Alice gets her own tag back: another key, another pad and another sender in the header."""
+    vault = Pads()
+    own = _tag_of_alice(vault)
+    steps = auth.check_tag(vault, Role.ALICE, CONTEXT, _transcript(), Stage.TRANSCRIPT)
+    next(steps)
+    with pytest.raises(AuthenticationError):
+        steps.send(own)
+    texts = {auth.header(CONTEXT, role, stage, 5) for role in Role for stage in Stage}
+    assert len(texts) == 4
+
+
+def test_a_replayed_tag_is_refused() -> None:
+    vault, sound = Pads(), _tag_of_alice(Pads())
+    _check_at_bob(vault, sound)
+    with pytest.raises(AuthenticationError, match="used before"):
+        _check_at_bob(vault, sound)
+
+
+def test_every_tag_takes_its_own_pad_until_none_is_left() -> None:
+    vault = Pads(stock=3)
+    tags = [_tag_of_alice(vault) for _ in range(3)]
+    assert [tag.pad for tag in tags] == [0, 1, 2]
+    assert len({tag.tag for tag in tags}) == 3
+    with pytest.raises(KeyExhausted):
+        _tag_of_alice(vault)
+
+
+def test_anything_but_a_tag_is_refused() -> None:
+    vault = Pads()
+    steps = auth.check_tag(vault, Role.BOB, CONTEXT, _transcript(), Stage.TRANSCRIPT)
+    next(steps)
+    with pytest.raises(RemoteProtocolError, match="expected Tag"):
+        steps.send(MoreDetections())
+    assert vault.pads_left(Role.ALICE) == 4
+
+
+def test_header_layout() -> None:
+    """Written out, so that a second implementation can be checked against it."""
+    expected = b"entangled-qkd tag" + b"\0\x01" + b"BA" + bytes(range(16)) + bytes(7) + b"\x07"
+    expected += bytes(7) + b"\x13" + CONTEXT.parameters + bytes(6) + b"\x01\x02"
+    assert auth.header(CONTEXT, Role.BOB, Stage.ACCEPT, 258) == expected
+
+
+def test_keys_and_contexts_of_wrong_size_are_refused() -> None:
+    for hash_key, pad in ((bytes(15), bytes(16)), (bytes(16), bytes(17)), (b"", b"")):
+        with pytest.raises(ParameterError, match="16 bytes"):
+            auth.wegman_carter_tag(hash_key, pad, b"")
+    with pytest.raises(ParameterError, match="session_id has 15 bytes"):
+        replace(CONTEXT, session_id=bytes(15))
+    for block in (-1, 1 << 64):
+        with pytest.raises(ParameterError, match="block"):
+            replace(CONTEXT, block=block)
+
+
+def test_errors_show_no_key() -> None:
+    vault = Pads()
+    with pytest.raises(AuthenticationError) as caught:
+        _check_at_bob(vault, Tag(0, bytes(16)))
+    text = repr(caught.value) + caught.value.hint + encode(Tag(0, bytes(16))).hex()
+    assert vault.hash_key(Role.ALICE).hex() not in text
+    assert repr(vault.hash_key(Role.ALICE)) not in text
