@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def test_tiles_of_any_size_give_the_same(text: int, length: int, size: int) -> N
     assert (output == by_definition(bits, length, seed)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="minutes in plain Python")
 @pytest.mark.parametrize(("n", "length"), [(200_000, 120_000), (2_500_000, 900_000)])
 def test_transform_equals_words_on_large_blocks(n: int, length: int) -> None:
     """The two computations share no code; sampled output bits are also taken by their definition."""

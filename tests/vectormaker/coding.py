@@ -438,7 +438,7 @@ def a1() -> Json:
         bad("cut inside a word", _words(steps)[:-3], "Truncated"),
         bad("one byte", b"\x00", "Truncated"),
         bad("eight words of zeros name no detector", bytes(64), "NoDetector"),
-        bad("times that run backwards by seconds", _words(steps[::-1] + [(1 << 40, 1), (1 << 20, 1)]), "Backwards"),
+        bad("times that run backwards by seconds", _words([*steps[::-1], (1 << 40, 1), (1 << 20, 1)]), "Backwards"),
     ]
     notes = {
         "HighHalfFirst": Flag("BASIC", "The two 32-bit halves are exchanged (readevents -X).", "Times would be noise."),
