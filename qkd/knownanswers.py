@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qkd import knownanswers_coding, knownanswers_stages, knownanswers_transcript
+from qkd import knownanswers_coding, knownanswers_sifting, knownanswers_stages, knownanswers_transcript
 from qkd.errors import QkdError
 from qkd.knownanswers_frame import Json, Runner
 
@@ -18,6 +18,7 @@ VALID = "valid"
 
 RUNNERS: dict[str, Runner] = {
     **knownanswers_coding.RUNNERS,
+    **knownanswers_sifting.RUNNERS,
     **knownanswers_stages.RUNNERS,
     **knownanswers_transcript.RUNNERS,
 }

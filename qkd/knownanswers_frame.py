@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from distribution.delivery import TagSource
 from qkd.bits import Bits, pack, unpack
 from qkd.errors import QkdError
 from qkd.exchange.engine import Engine
@@ -75,11 +76,17 @@ class Conversation:
 
     messages: list[tuple[Role, bytes]] = field(default_factory=list)
 
-    def between(self, alice: Steps[A], bob: Steps[B]) -> tuple[A, B]:
+    def between(
+        self,
+        alice: Steps[A],
+        bob: Steps[B],
+        alice_tags: TagSource | None = None,
+        bob_tags: TagSource | None = None,
+    ) -> tuple[A, B]:
         """Run both to their end; raises what either raises."""
-        engines = Engine(Role.ALICE, alice, Transcript()), Engine(Role.BOB, bob, Transcript())
-        MemoryLine(*engines, tamper=self._note).run()
-        return engines[0].result, engines[1].result
+        at_alice, at_bob = Engine(Role.ALICE, alice, Transcript()), Engine(Role.BOB, bob, Transcript())
+        MemoryLine(at_alice, at_bob, alice_tags, bob_tags, self._note).run()
+        return at_alice.result, at_bob.result
 
     def _note(self, sender: Role, encoded: bytes) -> list[bytes]:
         self.messages.append((sender, encoded))

@@ -159,3 +159,22 @@ def test_an_application_of_another_name_gets_no_key(link: LiveLink) -> None:
         assert key_file.read_bytes().hex() not in good.stdout + good.stderr
     finally:
         link.stop()
+
+
+def test_a_tagger_that_comes_back_is_used_again(link: LiveLink) -> None:
+    """The source is killed and started anew, its clocks with it: the stations find it and the clock, and go on."""
+    link.start_source()
+    link.start_node("alice")
+    link.start_node("bob")
+    try:
+        link.wait_for("bob", lambda e: e.get("event") == "block", 60)
+        link.kill("source")
+        link.wait_for("alice", lambda e: e.get("event") == "abort" and e["reason"] == "FeedError", 60)
+        last = max(b["block"] for role in ("alice", "bob") for b in link.blocks(role))
+        link.events["source"].clear()
+        link.start_source()
+        for role in ("alice", "bob"):
+            link.wait_for(role, lambda e: e.get("event") == "block" and e["block"] > last, 60)
+            assert "Traceback" not in link.said(role)
+    finally:
+        link.stop()

@@ -86,7 +86,7 @@ class Node:
         self._config = config
         self._emit = emit
         self._store = open_store(config)
-        self._source: TagSource | None = None
+        self._loop: StationLoop | None = None
         self._last_line = ("", "")
 
     async def run(self) -> None:
@@ -98,18 +98,19 @@ class Node:
         try:
             await self._run()
         finally:
-            if self._source is not None:
-                self._source.close()
+            if self._loop is not None:
+                self._loop.source.close()
             self._store.close()
 
     async def _run(self) -> None:
-        self._source = await asyncio.to_thread(open_feed, self._config)
-        loop = StationLoop(
+        source = await asyncio.to_thread(open_feed, self._config)
+        self._loop = loop = StationLoop(
             self._config.role,
             self._config.session,
             self._store,
             OperatingSystemBits(),
-            self._source,
+            source,
+            lambda: open_feed(self._config),
             on_block=self._on_block,
             on_abort=self._on_abort,
             on_line=self._on_line,
@@ -117,7 +118,7 @@ class Node:
         lines = self._line_keeper(loop)
         await lines.open()
         manager, peer, runner = await self._serve_keys()
-        self._emit({"event": "ready", "role": self._config.role.value, "simulated": self._source.simulated})
+        self._emit({"event": "ready", "role": self._config.role.value, "simulated": source.simulated})
         tasks = [asyncio.create_task(self._watch(loop)), asyncio.create_task(self._use_lines(lines))]
         try:
             await self._first_failure(tasks)

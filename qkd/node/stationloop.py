@@ -6,6 +6,7 @@ ends hang up and the next handshake finds out where each stands, so no abort nee
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from distribution.delivery import TagSource
 from qkd import bbm92
 from qkd.block import Vault
-from qkd.errors import ClockNotFound, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
+from qkd.errors import ClockNotFound, FeedError, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
@@ -26,6 +27,8 @@ from qkd.transport import tcp
 from qkd.transport.tcp import Line
 
 log = logging.getLogger("qkd.node")
+
+FEED_RETRY_S = 0.5
 
 
 class HandshakeRefused(RemoteProtocolError):
@@ -42,6 +45,7 @@ class StationLoop:
         vault: the key store.
         secrets: secret randomness.
         source: our own tagger.
+        reopen: opens the tagger anew after its stream broke off; raises FeedError while it cannot be reached.
         station: what we learnt of the clocks; survives lost lines.
         on_block: called with each committed block's report.
         on_abort: called with the error of each block that gave no key.
@@ -53,6 +57,7 @@ class StationLoop:
     vault: Vault
     secrets: SecretBits
     source: TagSource
+    reopen: Callable[[], TagSource]
     on_block: Callable[[BlockReport], None]
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
@@ -114,9 +119,25 @@ class StationLoop:
             return self.station.ended
         except PeerUnreachable as error:
             self.on_line("down", str(error))
+        except FeedError as error:
+            self.on_abort(error)
+            await line.close()
+            await self._mend_feed()
         except QkdError as error:
             log.warning("%s: %s", type(error).__name__, error)
             self.on_abort(error)
         finally:
             await line.close()
         return False
+
+    async def _mend_feed(self) -> None:
+        """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
+        self.source.close()
+        self.station = Station(self.params.double_click_ps, self.secrets)
+        while True:
+            try:
+                self.source = await asyncio.to_thread(self.reopen)
+                return
+            except FeedError as error:
+                log.info("%s", error)
+                await asyncio.sleep(FEED_RETRY_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.vectormaker import cascade, coding, finitekey, hashing
+from tests.vectormaker import cascade, coding, finitekey, hashing, sifting
 from tests.vectormaker.frame import render
 
 Json = dict[str, Any]
@@ -19,6 +19,10 @@ SCHEMAS: dict[str, Json] = {
     "ascending": coding.ASCENDING_SCHEMA,
     "messages": coding.MESSAGES_SCHEMA,
     "a1": coding.A1_SCHEMA,
+    "clicks": sifting.CLICKS_SCHEMA,
+    "coincidence": sifting.COINCIDENCE_SCHEMA,
+    "sifting": sifting.SIFTING_SCHEMA,
+    "sample": sifting.SAMPLE_SCHEMA,
     "cascade": cascade.SCHEMA,
     "verification": hashing.VERIFICATION_SCHEMA,
     "privacy": hashing.PRIVACY_SCHEMA,
@@ -31,6 +35,12 @@ STAGES: dict[str, dict[str, Callable[[], Json]]] = {
     "expansion": {"expansion_shake256": coding.expansion},
     "codec": {"codec_ascending": coding.ascending, "codec_messages": coding.messages},
     "a1": {"a1_words": coding.a1},
+    "sifting": {
+        "sifting_clicks": sifting.clicks,
+        "sifting_coincidences": sifting.coincidences,
+        "sifting_block": sifting.block,
+    },
+    "estimation": {"estimation_sample": sifting.sample},
     "cascade": {"cascade_small": cascade.small, "cascade_accumulated": cascade.accumulated},
     "verification": {"verification_tags": hashing.verification},
     "privacy": {"privacy_small": hashing.privacy_small, "privacy_accumulated": hashing.privacy_accumulated},

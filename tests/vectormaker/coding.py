@@ -25,7 +25,7 @@ from tests.vectormaker.frame import (
     group,
     obj,
 )
-from tests.vectormaker.primitives import expand_bits, expand_permutation, message_pack, pack_ascending, pack_fields
+from tests.vectormaker.primitives import expand_bits, expand_permutation, message_pack, pack_ascending, rice
 
 PRIMITIVES = "tests/vectormaker/primitives.py (plain Python)"
 
@@ -121,7 +121,7 @@ def _long_permutation(seed: bytes) -> Json:
 
 ASCENDING_SCHEMA = file_schema(
     "QKD-ASCENDING",
-    "Bit-packed ascending integers",
+    "Ascending integers in Golomb-Rice codes",
     [
         GroupSchema("AscendingPackTest", {"values": array(NATURAL)}, {"width": NATURAL, "packed": HEX}),
         GroupSchema(
@@ -135,23 +135,23 @@ ASCENDING_SCHEMA = file_schema(
 
 
 def ascending() -> Json:
-    """Differences in fields of a few bits, with escapes."""
+    """Golomb-Rice codes of the differences."""
     notes = {
-        "Escape": Flag("EDGE_CASE", "A difference needs the all-ones escape.", "Values from there on would be wrong."),
+        "Quotient": Flag("EDGE_CASE", "A difference of 2^width or more.", "Values from there on would be wrong."),
         "Equal": Flag("EDGE_CASE", "Two values are equal.", "A difference of zero must not be dropped."),
         "Hostile": Flag(
             "MALFORMED", "What no honest peer sends.", "Memory or indices would be the peer's choice: drop the line."
         ),
-        "Padding": Flag("MALFORMED", "A bit after the last field is set.", "One list would have several codes."),
+        "Padding": Flag("MALFORMED", "A bit after the last quotient is set.", "One list would have several codes."),
     }
     return document(
         "QKD-ASCENDING",
         "ascending.v1.schema.json",
-        Source(PRIMITIVES, "1", "docstring of qkd/exchange/codec.py"),
-        """Ascending integers are coded as differences, the first one to 0, in fields of width bits, first bit first. A
-        difference below 2^width - 1 is one field; a larger one is written as fields of all ones, each adding
-        2^width - 1, and the rest in the field that follows. The sender takes the smallest of the widths 2 .. 32 that
-        needs the fewest bits. Bits after the last field are zero, fewer than eight.""",
+        Source(PRIMITIVES, "2", "docstring of qkd/exchange/codec.py; S. W. Golomb 1966, R. F. Rice 1979"),
+        """Ascending integers are coded as differences d, the first one to 0: all remainders d mod 2^width, width bits
+        each, most significant first; then all quotients floor(d / 2^width) in unary, so many ones and a zero. The
+        sender takes the smallest of the widths 0 .. 32 that needs the fewest bits. Bits after the last quotient are
+        zero, fewer than eight.""",
         notes,
         [group("AscendingPackTest", _packed()), group("AscendingUnpackTest", _unpacked())],
     )
@@ -163,9 +163,9 @@ def _packed() -> list[Json]:
         ("only zero", [0], []),
         ("small steps", [0, 1, 2, 4, 5], []),
         ("equal neighbours", [3, 3, 3, 7, 7], ["Equal"]),
-        ("one long gap among short ones", [1, 2, 3, 4, 5, 6, 7, 8, 1000, 1001, 1002], ["Escape"]),
-        ("a difference of exactly the escape", [1, 1, 4, 5, 6, 6, 7], ["Equal", "Escape"]),
-        ("beyond 32 bits", [1 << 33], ["Escape"]),
+        ("one long gap among short ones", [1, 2, 3, 4, 5, 6, 7, 8, 30, 31, 32], ["Quotient"]),
+        ("a difference of exactly 2^width", [1, 2, 4, 6, 7], ["Quotient"]),
+        ("beyond 32 bits", [1 << 36], ["Quotient"]),
         ("two hundred detection times in 125 ps bins", _times(), []),
     ]
     return [
@@ -191,21 +191,21 @@ def _unpacked() -> list[Json]:
         inputs = {"width": width, "packed": packed, "count": count, "largest": largest}
         if values is None:
             return case(text, inputs, flags=flags, result="RemoteProtocolError")
-        assert packed == pack_fields(values, width).hex()
+        assert packed == rice(values, width).hex()
         return case(text, inputs, {"values": values}, flags=flags)
 
     return [
         one("width 3, not the narrowest", 3, "0900", 4, 9, [0, 2, 4, 4], "Equal"),
-        one("last value is the largest allowed", 4, "12", 2, 3, [1, 3]),
-        one("last value is above the largest allowed", 4, "12", 2, 2, None, "Hostile"),
-        one("fewer values than announced", 4, "12", 3, 100, None, "Hostile"),
-        one("more values than announced", 4, "1234", 2, 100, None, "Hostile"),
-        one("an extra byte of zeros", 4, "1200", 2, 100, None, "Hostile"),
-        one("padding bit set", 3, "0b", 2, 100, None, "Padding"),
-        one("an escape without an end", 2, "ff", 1, 100, None, "Hostile"),
-        one("width 1 has no field but the escape", 1, "00", 1, 100, None, "Hostile"),
+        one("width 0: quotients alone", 0, "60", 3, 9, [0, 2, 2], "Equal", "Quotient"),
+        one("the last value is the largest allowed", 4, "1200", 2, 3, [1, 3]),
+        one("the last value is above the largest allowed", 4, "1200", 2, 2, None, "Hostile"),
+        one("more values than the bytes can hold", 4, "1200", 4, 100, None, "Hostile"),
+        one("an extra byte of zeros", 4, "120000", 2, 100, None, "Hostile"),
+        one("a byte where no value is announced", 4, "00", 0, 100, None, "Hostile"),
+        one("a padding bit is set", 4, "1201", 2, 100, None, "Padding"),
+        one("a quotient without an end", 0, "ff", 1, 100, None, "Hostile"),
         one("width 33", 33, "0000000000", 1, 100, None, "Hostile"),
-        one("width 0", 0, "00", 1, 100, None, "Hostile"),
+        one("a negative width", -1, "00", 1, 100, None, "Hostile"),
         one("a negative count", 4, "", -1, 100, None, "Hostile"),
         one("a count that no line could carry", 4, "12", 1 << 60, 100, None, "Hostile"),
         one("an index where there is nothing to index", 4, "00", 1, -1, None, "Hostile"),

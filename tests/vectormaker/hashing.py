@@ -403,7 +403,7 @@ TAG_SCHEMA = file_schema(
                 "padsUsed": NATURAL,
                 "said": _VIEW,
                 "seen": _VIEW,
-                "presented": obj({"pad": NATURAL, "tag": HEX}),
+                "presented": obj({"pad": INTEGER, "tag": HEX}),
             },
             {"pad": NATURAL, "tag": HEX},
             randomness={"preSharedSecret": HEX},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 
 def shake(data: bytes, count: int) -> bytes:
@@ -52,31 +53,20 @@ def expand_permutation(seed: bytes, label: str, size: int) -> tuple[list[int], i
     return permutation, rejected
 
 
-def pack_fields(values: Sequence[int], width: int) -> bytes:
-    """Ascending integers as differences in fields of `width` bits with escapes, padded with zeros."""
-    escape = (1 << width) - 1
-    text = ""
-    before = 0
-    for value in values:
-        rest = value - before
-        before = value
-        while rest >= escape:
-            text += f"{escape:0{width}b}"
-            rest -= escape
-        text += f"{rest:0{width}b}"
+def rice(values: Sequence[int], width: int) -> bytes:
+    """Differences of ascending integers: all remainders modulo 2^width, then all quotients in unary, then zeros."""
+    deltas = [b - a for a, b in pairwise([0, *values])]
+    text = "".join(f"{d % (1 << width):0{width}b}" for d in deltas) if width else ""
+    text += "".join("1" * (d >> width) + "0" for d in deltas)
     text += "0" * (-len(text) % 8)
     return bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))
 
 
 def pack_ascending(values: Sequence[int]) -> tuple[int, bytes]:
-    """The same with the narrowest of the widths 2 .. 32 that takes the fewest bits."""
-    deltas = [b - a for a, b in zip([0, *values], values, strict=False)]
-
-    def size(width: int) -> int:
-        return sum(width * (d // ((1 << width) - 1) + 1) for d in deltas)
-
-    width = min(range(2, 33), key=size)
-    return width, pack_fields(values, width)
+    """The same with the narrowest of the widths 0 .. 32 that takes the fewest bits."""
+    deltas = [b - a for a, b in pairwise([0, *values])]
+    width = min(range(33), key=lambda w: sum(w + (d >> w) + 1 for d in deltas))
+    return width, rice(values, width)
 
 
 def poly1305(r: bytes, s: bytes, message: bytes) -> bytes:
