@@ -19,6 +19,11 @@ double clicks given random bits.
 Both bases give key: Z bits are tested by the X bits and the other way round. Each statement treats the other basis's
 raw bits as public, so the two keys together are (eps_z + eps_x)-secret and each pays for its own disclosures only.
 
+What two-way error correction costs. Alice's disclosed parities are charged in full. Bob's answers say only where the
+strings differ, and the whole error pattern is taken as public: it is what Z (x) Z measures on each pair, which commutes
+with the X (x) X that phase errors are, so Eve's knowing it leaves the bound on phase errors where it is and nothing is
+charged for it. (That counting one direction needs such an argument: Tupkary, Luetkenhaus, PR Applied 20:064040, 2023.)
+
 Both stations compute the same integer on any IEEE 754 machine: see `qkd.kernels.tail`. Roundings lean to the shorter
 key, by margins that dwarf the arithmetic's error.
 """
@@ -56,7 +61,7 @@ class BasisCounts:
         key_bits: n, corrected and verified bits of this basis.
         test_bits: k, bits of the other basis whose errors are known.
         test_errors: errors found among those.
-        leak_ec_bits: bits that error correction disclosed about the key bits, both directions.
+        leak_ec_bits: parities of the key bits that error correction disclosed; the error pattern is public anyway.
         verify_bits: bits that verification disclosed about them.
 
     Raises:

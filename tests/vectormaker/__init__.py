@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.vectormaker import cascade, coding, finitekey, hashing, sifting
+from tests.vectormaker import cascade, coding, finitekey, hashing, sifting, transcript
 from tests.vectormaker.frame import render
 
 Json = dict[str, Any]
@@ -29,6 +29,7 @@ SCHEMAS: dict[str, Json] = {
     "poly1305": hashing.POLY1305_SCHEMA,
     "authentication": hashing.TAG_SCHEMA,
     "finite-key": finitekey.SCHEMA,
+    "transcript": transcript.SCHEMA,
 }
 
 STAGES: dict[str, dict[str, Callable[[], Json]]] = {
@@ -46,6 +47,7 @@ STAGES: dict[str, dict[str, Callable[[], Json]]] = {
     "privacy": {"privacy_small": hashing.privacy_small, "privacy_accumulated": hashing.privacy_accumulated},
     "auth": {"auth_poly1305": hashing.poly1305_file, "auth_context": hashing.tags},
     "finite-key": {"finite_key_exact": finitekey.exact},
+    "transcript": {"bbm92": transcript.full},
 }
 
 

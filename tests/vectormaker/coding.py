@@ -384,7 +384,8 @@ A1_SCHEMA = file_schema(
 Event = tuple[int, int]  # time in 1/256 ns, the word's low ten bits
 
 
-def _words(events: list[Event], *, swapped: bool = False) -> bytes:
+def words(events: list[Event], *, swapped: bool = False) -> bytes:
+    """Little-endian words, their halves exchanged if wanted."""
     data = b""
     for units, low in events:
         word = struct.pack("<Q", units << 10 | low)
@@ -420,7 +421,7 @@ def a1() -> Json:
         text: str, events: list[Event], *flags: str, told: list[Event] | None = None, swapped: bool = False
     ) -> Json:
         order = "high half first" if swapped else "low half first"
-        data = _words(events, swapped=swapped)
+        data = words(events, swapped=swapped)
         return case(text, {"data": data.hex()}, _read(told or events, order), flags=flags)
 
     def bad(text: str, data: bytes, flag: str) -> Json:
@@ -435,10 +436,10 @@ def a1() -> Json:
         read("rounding to picoseconds, halves up", rounding, "Rounding"),
         read("a word that came late", late, "Late", told=sorted(late)),
         read("the 54-bit counter wraps", wrapped, "Rollover", told=turned),
-        bad("cut inside a word", _words(steps)[:-3], "Truncated"),
+        bad("cut inside a word", words(steps)[:-3], "Truncated"),
         bad("one byte", b"\x00", "Truncated"),
         bad("eight words of zeros name no detector", bytes(64), "NoDetector"),
-        bad("times that run backwards by seconds", _words([*steps[::-1], (1 << 40, 1), (1 << 20, 1)]), "Backwards"),
+        bad("times that run backwards by seconds", words([*steps[::-1], (1 << 40, 1), (1 << 20, 1)]), "Backwards"),
     ]
     notes = {
         "HighHalfFirst": Flag("BASIC", "The two 32-bit halves are exchanged (readevents -X).", "Times would be noise."),
@@ -478,7 +479,7 @@ def _written() -> list[Json]:
         inputs = {"tPs": t_ps, "channel": channel}
         if events is None:
             return case(text, inputs, flags=flags, result="ParameterError")
-        return case(text, inputs, {"data": _words(events).hex()}, flags=flags, result=VALID)
+        return case(text, inputs, {"data": words(events).hex()}, flags=flags, result=VALID)
 
     return [
         one("nothing", [], [], []),

@@ -71,7 +71,8 @@ def _string(name: str, n: int, wrong: tuple[int, ...] = ()) -> list[int]:
     return [bit ^ (i in wrong) for i, bit in enumerate(expand_bits(b"verification vectors", name, n))]
 
 
-def _tag(text: list[int], tag_bits: int, seed: list[int]) -> bytes:
+def tag(text: list[int], tag_bits: int, seed: list[int]) -> bytes:
+    """Verification tag of one string, packed."""
     length = min(tag_bits, len(text))
     return pack(_hash(text, length, seed[: max(0, len(text) - 1)]))
 
@@ -87,7 +88,7 @@ def _verify(comment: str, n_z: int, n_x: int, tag_bits: int, wrong: dict[str, tu
         "bob": {name: bits(text) for name, text in bob.items()},
         "draw": draw.hex(),
     }
-    tags = {name: (_tag(alice[name], tag_bits, seed), _tag(bob[name], tag_bits, seed)) for name in "zx"}
+    tags = {name: (tag(alice[name], tag_bits, seed), tag(bob[name], tag_bits, seed)) for name in "zx"}
     if any(mine != theirs for mine, theirs in tags.values()):
         return case(comment, inputs, flags=flags, result="VerificationFailed")
     said = [
@@ -141,7 +142,7 @@ def verification() -> Json:
 def _hostile_tags(tag_bits: int) -> list[Json]:
     strings = {"z": _string("z", 100), "x": _string("x", 90)}
     seed = to_bits(fixed_bytes("verification/hostile", 1, 13), 99)
-    tags = {name: _tag(text, tag_bits, seed) for name, text in strings.items()}
+    tags = {name: tag(text, tag_bits, seed) for name, text in strings.items()}
 
     def one(text: str, result: str = "RemoteProtocolError", **other: bytes) -> Json:
         fields = {"seed": pack(seed), "tag_z": tags["z"], "tag_x": tags["x"], **other}
