@@ -179,9 +179,7 @@ def _by_type(groups: Sequence[GroupSchema]) -> Json:
         "type": "object",
         "properties": {"type": {"enum": [of.type for of in groups]}},
         "required": ["type"],
-        "allOf": [
-            {"if": {"properties": {"type": {"const": of.type}}}, "then": _group_schema(of)} for of in groups
-        ],
+        "allOf": [{"if": {"properties": {"type": {"const": of.type}}}, "then": _group_schema(of)} for of in groups],
     }
 
 
