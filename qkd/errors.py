@@ -108,7 +108,7 @@ class KeyTooShort(ProtocolAborted):
     """
 
     def __init__(self, secret_bits: int, sifted_bits: int, least_sifted_bits: int | None = None) -> None:
-        need = "" if least_sifted_bits is None else f"; at these error rates it takes about {least_sifted_bits}"
+        need = "" if least_sifted_bits is None else f"; it takes about {least_sifted_bits} or more"
         super().__init__(
             f"{sifted_bits} sifted bits give {secret_bits} secret bits{need}",
             hint="collect larger blocks or lower the error rate",

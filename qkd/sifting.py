@@ -28,7 +28,8 @@ from qkd.station import NO_EVENTS, Events, Station, join_events
 # Alice waits this much longer than the aligned end of Bob's epoch: far above any jitter or window, far below a second.
 MARGIN_PS = 1_000_000
 LAST_PS = np.iinfo(np.int64).max // 4
-ACQUISITION_EPOCHS = 64
+# A search that finds nothing takes seconds, so it is tried again only with much more data.
+ACQUISITION_EPOCHS = (1, 4, 16, 64)
 # How far ahead of her own stream Alice will follow Bob's times: she must not be made to wait for ever.
 MOST_AHEAD_S = 60.0
 
@@ -228,13 +229,13 @@ def _cover(station: Station, params: SessionParameters, theirs: _Announced) -> S
 
 
 def _align_clock(station: Station, params: SessionParameters, theirs: _Announced) -> None:
-    """Try to find the common clock, at 1, 2, 4 ... epochs of data; gives up when no more can come.
+    """Try to find the common clock, at 1, 4, 16, 64 epochs of data; gives up when no more can come.
 
     Raises:
         ClockNotFound: one of the taggers ended, or too much was tried.
     """
-    last_chance = theirs.ended or station.ended or theirs.epochs >= ACQUISITION_EPOCHS
-    if station.tracker is not None or (theirs.epochs & (theirs.epochs - 1) and not last_chance):
+    last_chance = theirs.ended or station.ended or theirs.epochs >= ACQUISITION_EPOCHS[-1]
+    if station.tracker is not None or not (last_chance or theirs.epochs in ACQUISITION_EPOCHS):
         return
     try:
         found = acquire(

@@ -183,7 +183,7 @@ def test_a_lost_acceptance_is_settled_by_the_next_handshake() -> None:
 
 
 def test_streams_without_pairs_give_an_honest_error() -> None:
-    at_alice, at_bob = tags()
+    at_alice, at_bob = (stream.between(0, int(stream.t_ps[0]) + 50_000_000_000) for stream in tags())
     shuffled = TimeTags(
         np.cumsum(np.random.default_rng(3).permutation(np.diff(at_bob.t_ps, prepend=0))), at_bob.channel
     )

@@ -26,7 +26,7 @@ from qkd.exchange.engine import Engine
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.knownanswers import RUNNERS, VALID, check_document, check_test
-from qkd.knownanswers_transcript import Recording, play
+from qkd.knownanswers.transcript import Recording, play
 from qkd.randomness import FixedBits
 from qkd.testing import MemoryVault
 from qkd.transport.replay import RecordingDiffers, Replay, Said
@@ -245,11 +245,20 @@ def test_tags_are_what_the_file_reader_reads(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ the command
 
 
-def test_check_prints_a_line_a_file() -> None:
-    result = CliRunner().invoke(main, ["vectors", "check", str(FOLDER)])
+@pytest.fixture
+def light_folder(tmp_path: Path) -> Path:
+    """All stages but the one that takes minutes where nothing is compiled."""
+    for path in FOLDER.iterdir():
+        if path.is_dir() and path.name != "privacy":
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+def test_check_prints_a_line_a_file(light_folder: Path) -> None:
+    result = CliRunner().invoke(main, ["vectors", "check", str(light_folder)])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [["ok", name] for name in FILES]
+    assert [line.split()[:2] for line in lines] == [["ok", name] for name in FILES if not name.startswith("privacy")]
 
 
 def test_check_finds_a_wrong_file_and_a_malformed_one(tmp_path: Path) -> None:
@@ -272,9 +281,9 @@ def test_check_finds_a_wrong_file_and_a_malformed_one(tmp_path: Path) -> None:
     assert problems["auth/lost.json"] == "there is no schema lost.v1.schema.json"
 
 
-def test_check_works_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_works_without_jsonschema(light_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    result = CliRunner().invoke(main, ["vectors", "check", str(FOLDER)])
+    result = CliRunner().invoke(main, ["vectors", "check", str(light_folder)])
     assert result.exit_code == 0
     assert "jsonschema is not installed" in result.stderr
 

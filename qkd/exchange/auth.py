@@ -50,7 +50,7 @@ class TagContext:
     Attributes:
         session_id: 16 bytes, equal at both ends, never repeated.
         block: number of the block in the life of the link.
-        parameters: all that was agreed before the block (session parameters, software), byte for byte, in full.
+        parameters: the session parameters, byte for byte, in full.
 
     Raises:
         ParameterError: session_id is not 16 bytes, or the block number does not fit 64 bits.

@@ -14,7 +14,7 @@ from qkd import estimation, sifting
 from qkd.exchange.engine import Engine
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
-from qkd.knownanswers_frame import Answer, Conversation, GivenBits, Json, Mismatch, Runner, bits_json, bits_of, integers
+from qkd.knownanswers.frame import Answer, Conversation, GivenBits, Json, Mismatch, Runner, bits_json, bits_of, integers
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
 from qkd.station import Station, group_clicks

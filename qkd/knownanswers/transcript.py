@@ -15,7 +15,7 @@ from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.steps import Role, Steps
 from qkd.exchange.transcript import Transcript
-from qkd.knownanswers_frame import Answer, Json, Mismatch, Runner
+from qkd.knownanswers.frame import Answer, Json, Mismatch, Runner
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
 from qkd.station import Station

@@ -10,7 +10,7 @@ from distribution.formats.s15 import decode_words, encode_words, prefers_legacy,
 from distribution.tags import TimeTags
 from qkd.exchange import messages
 from qkd.exchange.codec import decode, encode, pack_ascending, unpack_ascending
-from qkd.knownanswers_frame import Answer, Json, Mismatch, Runner, bits_json, integers
+from qkd.knownanswers.frame import Answer, Json, Mismatch, Runner, bits_json, integers
 from qkd.randomness import expand_bits, expand_permutation
 
 

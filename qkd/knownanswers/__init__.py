@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qkd import knownanswers_coding, knownanswers_sifting, knownanswers_stages, knownanswers_transcript
 from qkd.errors import QkdError
-from qkd.knownanswers_frame import Json, Runner
+from qkd.knownanswers import coding, sifting, stages, transcript
+from qkd.knownanswers.frame import Json, Runner
 
 VALID = "valid"
 
 RUNNERS: dict[str, Runner] = {
-    **knownanswers_coding.RUNNERS,
-    **knownanswers_sifting.RUNNERS,
-    **knownanswers_stages.RUNNERS,
-    **knownanswers_transcript.RUNNERS,
+    **coding.RUNNERS,
+    **sifting.RUNNERS,
+    **stages.RUNNERS,
+    **transcript.RUNNERS,
 }
 
 

@@ -13,7 +13,7 @@ from qkd.exchange.engine import Engine
 from qkd.exchange.messages import Message, Tag
 from qkd.exchange.steps import Role, Steps
 from qkd.exchange.transcript import Transcript
-from qkd.knownanswers_frame import (
+from qkd.knownanswers.frame import (
     Answer,
     Conversation,
     GivenBits,
