@@ -130,7 +130,7 @@ def run_to_end(link: Link) -> SessionRecord:
                 record.outcomes.append(outcomes)
             return record
         except ProtocolAborted as error:
-            ended = any(side.station is None or side.station.ended for side in (link.alice, link.bob))
+            ended = any(side.station is None or side.station.exhausted for side in (link.alice, link.bob))
             leftover = ended and isinstance(error, KeyTooShort) and bool(record.outcomes)
             if not leftover:
                 record.aborts.append(error)

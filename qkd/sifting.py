@@ -130,7 +130,7 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         same = events.basis[ours] == theirs.basis[index]
         block.keep(events.basis[ours[same]], events.bit[ours[same]])
         station.sifted += int(same.sum())
-        ended = theirs.ended or station.ended
+        ended = theirs.ended or station.exhausted
         width, deltas = pack_ascending(index[same])
         yield from send(Kept(int(same.sum()), width, deltas, ended))
         theirs = _Announced(theirs)
@@ -232,9 +232,9 @@ def _align_clock(station: Station, params: SessionParameters, theirs: _Announced
     """Try to find the common clock, at 1, 4, 16, 64 epochs of data; gives up when no more can come.
 
     Raises:
-        ClockNotFound: one of the taggers ended, or too much was tried.
+        ClockNotFound: Bob's tagger ended, or too much was tried.
     """
-    last_chance = theirs.ended or station.ended or theirs.epochs >= ACQUISITION_EPOCHS[-1]
+    last_chance = theirs.ended or theirs.epochs >= ACQUISITION_EPOCHS[-1]
     if station.tracker is not None or not (last_chance or theirs.epochs in ACQUISITION_EPOCHS):
         return
     try:

@@ -120,6 +120,11 @@ class Station:
         self.next_epoch_ps: int | None = None
 
     @property
+    def exhausted(self) -> bool:
+        """True when the tagger has ended and all that it gave is used."""
+        return self.ended and not len(self.events) and not len(self._tail)
+
+    @property
     def first_ps(self) -> int:
         """Time of the earliest tag at hand; 0 when the tagger ended without one."""
         return int(self._tail.t_ps[0]) if len(self._tail) else 0

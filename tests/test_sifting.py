@@ -115,6 +115,13 @@ def test_announcing_earlier_times_again_is_refused() -> None:
         sift(tamper=replay)
 
 
+def test_alice_reading_ahead_loses_no_pairs() -> None:
+    """A search range as long as the recording makes her read it all at once; every pair is still used."""
+    whole, _ = sift(replace(PARAMS, block_bits=1_000_000))
+    ahead, _ = sift(replace(PARAMS, block_bits=1_000_000, clock_uncertainty_s=1.0))
+    assert abs(len(ahead) / len(whole) - 1) < 0.01
+
+
 def test_asking_for_more_after_the_end_is_refused() -> None:
     params = replace(PARAMS, block_bits=1_000_000)
     with pytest.raises(RemoteProtocolError, match="after the last"):

@@ -116,7 +116,7 @@ class StationLoop:
             raise
         except (ProtocolAborted, ClockNotFound) as error:
             self.on_abort(error)
-            return self.station.ended
+            return self.station.exhausted
         except PeerUnreachable as error:
             self.on_line("down", str(error))
         except FeedError as error:
