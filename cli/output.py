@@ -5,6 +5,7 @@ Messages are lower case and end without a full stop. Key bytes never come here.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from enum import IntEnum
@@ -40,6 +41,15 @@ _EXIT_BY_ERROR: tuple[tuple[type[BaseException], Exit], ...] = (
 )
 
 
+_OS_HINTS = {
+    errno.ENOSPC: "free some space, or choose another place; nothing was left half written",
+    errno.EDQUOT: "free some space, or choose another place; nothing was left half written",
+    errno.ENOENT: "check the path",
+    errno.EACCES: "check owner and mode of the file and its folder",
+    errno.EROFS: "the place is read-only: choose another one",
+}
+
+
 def exit_code(error: BaseException) -> Exit:
     """The documented exit code of an error."""
     return next((code for kind, code in _EXIT_BY_ERROR if isinstance(error, kind)), Exit.FAILURE)
@@ -73,7 +83,7 @@ def fail(error: Exception) -> NoReturn:
         sys.exit(Exit.OK)
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
-        _print_error(f"{(error.strerror or str(error)).lower()}{where}", "")
+        _print_error(f"{(error.strerror or str(error)).lower()}{where}", _OS_HINTS.get(error.errno or 0, ""))
         sys.exit(Exit.FAILURE)
     raise error
 

@@ -130,7 +130,8 @@ def test_the_live_source_gives_each_station_only_its_own_stream() -> None:
     async def serve() -> None:
         ports["alice"], ports["bob"] = await live.listen("127.0.0.1", 0, 0)
         ready.set()
-        await asyncio.sleep(0.5)  # both stations are connected by now
+        while not all(outlet.readers for outlet in live._outlets.values()):
+            await asyncio.sleep(0.01)
         await live.run(0.2)
         await live.close()
 

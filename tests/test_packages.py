@@ -75,3 +75,19 @@ def test_no_numpy_generator_reaches_a_key_path() -> None:
             text = path.read_text()
             assert "default_rng" not in text, path
             assert "np.random" not in text.replace("np.random.Generator` and never meets a key", ""), path
+
+
+def test_a_full_disk_is_one_line_with_its_place_and_a_hint(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a disk that is full."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        f"sys.argv = ['qkd', 'simulate', 'metro', '--seconds', '0.2', '--seed', '1', '--out', {str(tmp_path / 'out')!r}]"
+        "\n"
+        "from cli.main import main; main()"
+    )
+    done = run(code)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "out") in done.stderr
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()], "something half written was left"
