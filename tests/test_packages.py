@@ -79,11 +79,11 @@ def test_no_numpy_generator_reaches_a_key_path() -> None:
 
 def test_a_full_disk_is_one_line_with_its_place_and_a_hint(tmp_path: Path) -> None:
     """A limit on the size of files stands in for a disk that is full."""
+    out = str(tmp_path / "out")
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        f"sys.argv = ['qkd', 'simulate', 'metro', '--seconds', '0.2', '--seed', '1', '--out', {str(tmp_path / 'out')!r}]"
-        "\n"
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        f"sys.argv = ['qkd', 'simulate', 'metro', '--seconds', '0.2', '--seed', '1', '--out', {out!r}]\n"
         "from cli.main import main; main()"
     )
     done = run(code)
