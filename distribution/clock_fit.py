@@ -196,7 +196,8 @@ def _ridge(a_ps: TimesPs, b_ps: TimesPs, line: _Line) -> _Ridge | None:
     row = (a[index] - line.start_ps) * _SLICES // span
     column = np.clip((residual / bin_ps + _BINS / 2).astype(np.int64), 0, _BINS - 1)
     stack = np.bincount(row * _BINS + column, minlength=_SLICES * _BINS).reshape(_SLICES, _BINS)
-    tilts, profiles = _tilted(stack, min(math.ceil(line.drift_half * span / 2 / bin_ps), _BINS // 2 - 2))
+    # Rounded, not up: over a stretch too short to show any drift in question, one bin of tilt would be an absurd one.
+    tilts, profiles = _tilted(stack, min(round(line.drift_half * span / 2 / bin_ps), _BINS // 2 - 2))
     level = index.size / _BINS
     for _ in range(2):  # the second time without the pairs of the ridge itself
         tilt, place, width, deviance = _best_box(profiles, level)
@@ -206,7 +207,7 @@ def _ridge(a_ps: TimesPs, b_ps: TimesPs, line: _Line) -> _Ridge | None:
     slack = (width / 2 + 1) * bin_ps
     model = line.model.moved(offset_ps=centre * bin_ps, drift=tilts[tilt] * bin_ps / (span / 2))
     return _Ridge(
-        line=_Line(line.start_ps, line.stop_ps, model, slack, slack / (span / 2)),
+        line=_Line(line.start_ps, line.stop_ps, model, slack, min(slack / (span / 2), 2.0 * line.drift_half)),
         deviance=deviance,
         pairs=inside - level * width,
         width=width,

@@ -17,6 +17,9 @@ import pytest
 from distribution.clock import FALSE_ALARM_LIMIT, Acquisition, ClockModel, acquire
 from distribution.clock_tracker import PATIENCE_S, ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
+from distribution.scenario import load_scenario
+from distribution.simulate import simulate
+from distribution.units import PS_PER_S
 from tests.reference import clock as slow
 from tests.reference.clock import Streams, pair_streams
 
@@ -410,3 +413,28 @@ def test_tracking_an_empty_stretch_changes_nothing() -> None:
     assert tracker.model == before
     with pytest.raises(ParameterError):
         tracker.align(s.a_ps, s.b_ps[::-1].copy())
+
+
+@pytest.mark.parametrize(
+    ("seed", "start_a_s", "start_b_s"),
+    [
+        (904342679, 0.05793280623538516, 0.3117448777687502),
+        (544083118, 0.4177846082501371, 0.14093891368227107),
+    ],
+)
+def test_candidates_that_hardly_overlap_are_only_wrong(seed: int, start_a_s: float, start_b_s: float) -> None:
+    """Live stations begin at different moments: a wrong candidate may overlap by microseconds, where one bin of tilt
+    is an absurd drift. These two recordings once ended in a ParameterError instead of a clock or an honest no."""
+    made = simulate(load_scenario("metro"), 1.2, np.random.default_rng(seed))
+    a, b = (
+        stream.t_ps[stream.t_ps >= stream.t_ps[0] + int(start_s * PS_PER_S)]
+        for stream, start_s in ((made.alice, start_a_s), (made.bob, start_b_s))
+    )
+    try:
+        found = acquire(a, b[b < b[0] + PS_PER_S // 4])
+    except ClockNotFound:
+        assert (
+            b[0] + PS_PER_S // 4 - made.truth.offset_ps < a[0] + 20_000_000_000
+        )  # Bob's epoch ended before Alice began
+        return
+    assert abs(found.model.drift_ppm - made.truth.drift_ppm) < 1e-3
