@@ -65,61 +65,44 @@ def alice(block: SiftedBlock, params: SessionParameters, secrets: SecretBits) ->
     Raises:
         KeyTooShort: a basis has no bits. QberTooHigh: the sample is significantly above the limit.
     """
-    _check_size(block, params)
+    z, x = _strings(block, params)
     seed = secrets.take_bytes(SEED_BYTES)
-    picked = _positions(block, params, seed)
-    mine = _sampled(block, picked)
-    yield from send(SampleRequest(seed, pack(mine[0]), pack(mine[1])))
+    at_z, at_x = _positions(z, "z", params, seed), _positions(x, "x", params, seed)
+    yield from send(SampleRequest(seed, pack(z[at_z]), pack(x[at_x])))
     answer = yield from receive(SampleAnswer)
-    theirs = (unpack(answer.bits_z, mine[0].size), unpack(answer.bits_x, mine[1].size))
-    return _judge(block, params, picked, mine, theirs)
+    wrong_z, wrong_x = _differing(z[at_z], answer.bits_z), _differing(x[at_x], answer.bits_x)
+    return _judge(np.delete(z, at_z), np.delete(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
 
 
 def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
     """Bob's part: the mirror image; raises the same."""
-    _check_size(block, params)
+    z, x = _strings(block, params)
     request = yield from receive(SampleRequest)
-    picked = _positions(block, params, request.seed)
-    mine = _sampled(block, picked)
-    theirs = (unpack(request.bits_z, mine[0].size), unpack(request.bits_x, mine[1].size))
-    yield from send(SampleAnswer(pack(mine[0]), pack(mine[1])))
-    return _judge(block, params, picked, mine, theirs)
+    at_z, at_x = _positions(z, "z", params, request.seed), _positions(x, "x", params, request.seed)
+    wrong_z, wrong_x = _differing(z[at_z], request.bits_z), _differing(x[at_x], request.bits_x)
+    yield from send(SampleAnswer(pack(z[at_z]), pack(x[at_x])))
+    return _judge(np.delete(z, at_z), np.delete(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
 
 
-Positions = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-
-
-def _check_size(block: SiftedBlock, params: SessionParameters) -> None:
-    smaller = min(block.of(Basis.Z).size, block.of(Basis.X).size)
-    if len(block) < params.least_block_bits or smaller < 4:
+def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
+    """The bits of each basis, if there are enough of both."""
+    z, x = block.of(Basis.Z), block.of(Basis.X)
+    if len(block) < params.least_block_bits or min(z.size, x.size) < 4:
         raise KeyTooShort(0, len(block), params.least_block_bits)
+    return z, x
 
 
-def _positions(block: SiftedBlock, params: SessionParameters, seed: bytes) -> Positions:
-    def one(basis: Basis) -> npt.NDArray[np.int64]:
-        size = block.of(basis).size
-        order = expand_permutation(seed, f"sample/{basis.name.lower()}", size)
-        return np.sort(order[: sample_size(size, params.sample_fraction)]).astype(np.int64)
-
-    return one(Basis.Z), one(Basis.X)
+def _positions(bits: Bits, basis: str, params: SessionParameters, seed: bytes) -> npt.NDArray[np.int64]:
+    order = expand_permutation(seed, f"sample/{basis}", bits.size)
+    return np.sort(order[: sample_size(bits.size, params.sample_fraction)]).astype(np.int64)
 
 
-def _sampled(block: SiftedBlock, picked: Positions) -> tuple[Bits, Bits]:
-    return block.of(Basis.Z)[picked[0]], block.of(Basis.X)[picked[1]]
+def _differing(mine: Bits, theirs: bytes) -> int:
+    return int(np.count_nonzero(mine != unpack(theirs, mine.size)))
 
 
-def _judge(
-    block: SiftedBlock, params: SessionParameters, picked: Positions, mine: tuple[Bits, Bits], theirs: tuple[Bits, Bits]
-) -> Estimate:
-    wrong_z, wrong_x = (int(np.count_nonzero(a != b)) for a, b in zip(mine, theirs, strict=True))
-    found = Estimate(
-        np.delete(block.of(Basis.Z), picked[0]),
-        np.delete(block.of(Basis.X), picked[1]),
-        mine[0].size,
-        mine[1].size,
-        wrong_z,
-        wrong_x,
-    )
+def _judge(z: Bits, x: Bits, sample: tuple[int, int], errors: tuple[int, int], params: SessionParameters) -> Estimate:
+    found = Estimate(z, x, *sample, *errors)
     limit = params.qber_limit
     for qber, size in ((found.qber_z, found.sample_z), (found.qber_x, found.sample_x)):
         # Three standard deviations of leeway: the exact count is judged again after error correction.
