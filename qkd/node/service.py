@@ -90,7 +90,7 @@ class Node:
         self._last_line = ("", "")
 
     async def run(self) -> None:
-        """Serve until cancelled, or until a recording ends when the feed is one.
+        """Serve until cancelled; the key API goes on when a recording has ended.
 
         Raises:
             QkdError: the station cannot work at all (no feed, ports taken, certificates unusable).
