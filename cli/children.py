@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,15 @@ from typing import Any, Self
 from qkd.errors import QkdError
 
 Event = tuple[str, dict[str, Any]]
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct free loopback ports (all held open while being chosen)."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
 
 
 class ChildFailed(QkdError):

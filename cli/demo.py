@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from cli import output
-from cli.children import Children
+from cli.children import Children, free_ports
 from qkd.errors import PeerUnreachable, QkdError
 
 SAE_A, SAE_B = "sae-a", "sae-b"
@@ -98,22 +97,13 @@ def _interrupted(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _free_ports(count: int) -> list[int]:
-    """Distinct free loopback ports (all held open while being chosen)."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 def _prepare(folder: Path, block_bits: int, timeout: float) -> dict[str, int]:
     """Certificates, pre-shared secret and two configurations; returns the ports."""
     from qkd.kms.pki import Authority, PeerKind
     from qkd.kms.secretfile import create_secret_file
 
     names = ["alice_feed", "bob_feed", "line", "alice", "bob"]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     authority = Authority.create(folder)
     for kme in ("alice", "bob"):
         authority.issue(PeerKind.KME, kme)

@@ -18,6 +18,7 @@ from distribution.simulate import LinkSimulator
 from distribution.tags import TimeTags
 
 MAX_UNSENT_BYTES = 64 << 20
+WORD_PS = 4  # one unit of an a1 word, 1/256 ns, rounded up
 
 
 @dataclass(slots=True)
@@ -27,20 +28,15 @@ class _Outlet:
     station: str
     port: int = 0
     readers: set[asyncio.StreamWriter] = field(default_factory=set)
-    horizon_ps: int = 0
-    lost_frames: int = 0
 
-    def push_tags(self, tags: TimeTags) -> None:
-        """Send a stretch; times ascend across stretches, so nothing before its last tag can still come."""
-        if len(tags):
-            self.horizon_ps = int(tags.t_ps[-1])
-        self.push(encode_frame(tags, self.horizon_ps))
+    def push_tags(self, tags: TimeTags, horizon_ps: int) -> None:
+        """Send a stretch after which nothing before `horizon_ps` can come, but for what the words round."""
+        self.push(encode_frame(tags, horizon_ps - WORD_PS))
 
     def push(self, frame: bytes) -> None:
         """Send a frame to whoever listens; a reader that cannot keep up loses it, as a tagger's buffer would."""
         for writer in list(self.readers):
             if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-                self.lost_frames += 1
                 continue
             writer.write(frame)
 
@@ -95,8 +91,8 @@ class LiveSource:
         while seconds is None or done < seconds:
             tags = await asyncio.to_thread(self._simulator.advance, self._step_s)
             done += self._step_s
-            self._outlets["alice"].push_tags(tags.alice)
-            self._outlets["bob"].push_tags(tags.bob)
+            self._outlets["alice"].push_tags(tags.alice, tags.alice_horizon_ps)
+            self._outlets["bob"].push_tags(tags.bob, tags.bob_horizon_ps)
             await asyncio.sleep(max(0.0, begin + done / self._pace - time.monotonic()))
         for outlet in self._outlets.values():
             outlet.push(encode_end())

@@ -27,7 +27,7 @@ class TimeTags:
         channel: shape (n,), uint8, detector number.
 
     Raises:
-        ParameterError: shapes or dtypes do not fit. Order is checked by `check_order` where tags enter the stack.
+        ParameterError: shapes or dtypes do not fit. Order is the readers' business.
     """
 
     t_ps: TimesPs
@@ -95,22 +95,3 @@ def merge(*streams: TimeTags) -> TimeTags:
     t_ps = np.concatenate([s.t_ps for s in streams])
     order = np.argsort(t_ps, kind="stable")
     return TimeTags(t_ps[order], np.concatenate([s.channel for s in streams])[order])
-
-
-def check_order(tags: TimeTags, *, what: str, record_bytes: int = 0, header_bytes: int = 0) -> None:
-    """Raise TagFormatError at the first time that runs backwards.
-
-    Args:
-        tags: the tags as read.
-        what: name of the file or stream, for the message.
-        record_bytes, header_bytes: lay-out of the file, to turn an index into a byte offset (0 = unknown).
-    """
-    back = np.nonzero(np.diff(tags.t_ps) < 0)[0]
-    if back.size:
-        i = int(back[0]) + 1
-        raise TagFormatError(
-            f"{what}: event {i} is {tags.t_ps[i - 1] - tags.t_ps[i]} ps earlier than the one before it"
-            f" ({back.size} of {len(tags)} steps run backwards)",
-            offset=header_bytes + i * record_bytes if record_bytes else None,
-            hint="the file is shuffled, has another word order, or its counter wrapped",
-        )

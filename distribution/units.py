@@ -10,7 +10,6 @@ import math
 
 PS_PER_S = 1_000_000_000_000
 PS_PER_NS = 1_000
-SPEED_OF_LIGHT_M_PER_S = 299_792_458.0
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
@@ -27,8 +26,3 @@ def ps_to_seconds(ps: int) -> float:
 def loss_db_to_transmittance(loss_db: float) -> float:
     """Loss in dB (>= 0 attenuates) to a power transmittance in [0, 1]."""
     return float(10.0 ** (-loss_db / 10.0))
-
-
-def transmittance_to_loss_db(transmittance: float) -> float:
-    """Power transmittance in (0, 1] to loss in dB."""
-    return -10.0 * math.log10(transmittance)

@@ -13,6 +13,11 @@ from typing import Protocol
 from qkd.exchange.steps import Role
 from qkd.session import BlockReport
 
+PAD_BYTES = 16
+# How far the peer's pad number may jump: sessions that broke off burnt pads that we never heard of. An unlimited jump
+# would let one forged message burn the whole stock.
+MOST_AHEAD = 256
+
 
 @dataclass(frozen=True, slots=True)
 class SecretBlock:

@@ -36,6 +36,7 @@ from enum import Enum
 
 from qkd.errors import ParameterError
 from qkd.kernels import tail
+from qkd.reconciliation.efficiency import binary_entropy
 
 LARGEST_BLOCK = 10**10
 EPS_RANGE = (1e-60, 0.1)
@@ -213,11 +214,6 @@ class Plan:
     def secret_bits(self) -> int:
         """How many bits may be kept, at least 0."""
         return max(0, self.raw)
-
-
-def binary_entropy(p: float) -> float:
-    """h(p) in bits, for p in 0 .. 1."""
-    return -sum(x * math.log2(x) for x in (p, 1.0 - p) if x > 0.0)
 
 
 def serfling_rate(n: int, k: int, qber: float, eps: float) -> float:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from qkd.block import SecretBlock
+from qkd.block import MOST_AHEAD, PAD_BYTES, SecretBlock
 from qkd.errors import AuthenticationError, KeyExhausted, LocalProtocolError
 from qkd.exchange.steps import Role
-
-PAD_BYTES = 16
-MOST_AHEAD = 256
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,19 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli.children import free_ports
 from qkd.kms.client import Etsi014Client
 from qkd.kms.pki import Authority, PeerKind
 from qkd.kms.secretfile import create_secret_file
 
 SAE = {"alice": "sae-a", "bob": "sae-b"}
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 @dataclass

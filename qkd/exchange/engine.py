@@ -52,11 +52,6 @@ class Engine(Generic[R]):
         return self._wants
 
     @property
-    def wants_message(self) -> bool:
-        """True when only a message from the peer can move the role on."""
-        return not self.done and self._wants is None
-
-    @property
     def result(self) -> R:
         """The role's return value; raises the role's error, or LocalProtocolError when it still runs."""
         if self.error is not None:

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from qkd.block import SecretBlock
+from qkd.block import PAD_BYTES, SecretBlock
 from qkd.errors import LocalProtocolError, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
 from qkd.kms.database import Database, blocks, units
 from qkd.kms.key import Provenance, StoredBlock, unit_id, unit_owner
-from qkd.kms.pads import PAD_BYTES, PadQueues
+from qkd.kms.pads import PadQueues
 from qkd.session import BlockReport
 
 SESSION_ID_BYTES = 16

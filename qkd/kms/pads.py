@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from qkd.bits import same
+from qkd.block import MOST_AHEAD, PAD_BYTES
 from qkd.errors import AuthenticationError, KeyExhausted, KeyStoreError, LocalProtocolError, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
 from qkd.kms.database import Database, meta, pads, senders
 
-PAD_BYTES = 16
 LEAST_PRE_SHARED_BYTES = 2048
-# How far the peer's pad number may jump: sessions that broke off burnt pads that we never heard of. An
-# unlimited jump would let one forged message burn the whole stock.
-MOST_AHEAD = 256
 
 _insert_pad = insert(pads)
 

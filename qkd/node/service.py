@@ -21,6 +21,7 @@ from qkd.exchange.steps import Role
 from qkd.kms import pki
 from qkd.kms.agreement import KeyManager, PeerClient
 from qkd.kms.etsi014 import KmeConfig
+from qkd.kms.pads import LEAST_PRE_SHARED_BYTES
 from qkd.kms.secretfile import create_secret_file, load_secret_file
 from qkd.kms.server import build_app, serve
 from qkd.kms.store import KeyStore
@@ -35,7 +36,6 @@ log = logging.getLogger("qkd.node")
 Emit = Callable[[dict[str, Any]], None]
 
 MASTER_KEY_BYTES = 32
-LEAST_PRE_SHARED_BYTES = 2048
 PROGRESS_S = 1.0
 
 
