@@ -1,17 +1,16 @@
 """The `qkd` command: a table of sub-commands, each imported only when it is called.
 
-`qkd --help` must answer at once, so this module and `cli.output` import neither numpy nor numba; the short help of
-every command stands in the table below and not in the command's own file.
+`qkd --help` must answer at once, so this module and `cli.output` import neither numpy nor numba.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import click
 
 from cli import output
+from cli.lazy import LazyGroup
 from qkd import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -25,31 +24,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pki": ("cli.pki", "Certificates for key managers and applications."),
     "finite-key": ("cli.finite_key", "Secret key length that a finite block gives."),
     "config": ("cli.config", "Check or show a station's configuration."),
+    "bench": ("cli.bench", "Measure every speed we claim, on this machine."),
     "vectors": ("cli.vectors", "Known-answer vectors: check, make."),
     "warmup": ("cli.warmup", "Compile every kernel now, so that nothing waits later."),
     "doctor": ("cli.doctor", "Check this installation, and say how to mend it."),
 }
 
 
-class LazyGroup(click.Group):
-    """A click group whose commands are imported on demand."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table: the order in which a newcomer meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and return its `command`."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands from the table, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+class QkdGroup(LazyGroup):
+    """The top of the tree: where errors meet the user."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; our errors become one line, a hint and a documented exit code."""
@@ -59,7 +42,11 @@ class LazyGroup(click.Group):
             output.fail(error)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=QkdGroup,
+    commands_table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="qkd")
 def main() -> None:
     """Entanglement-based quantum key distribution.
