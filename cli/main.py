@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("cli.demo", "The whole thing on one machine: source, two stations, key APIs, keys that match."),
     "simulate": ("cli.simulate", "Two stations' tag files from a scenario, and the truth beside them."),
     "source": ("cli.source", "Live simulated taggers: one stream per station."),
+    "tags": ("cli.tags", "Tag files: convert, look into, describe."),
     "analyse": ("cli.analyse", "Counts, rates, clock, coincidences and error rates of recordings."),
     "session": ("cli.session", "Keys from two tag files: both engines in one process."),
     "node": ("cli.node", "One station as a service: engine, key store, key API."),

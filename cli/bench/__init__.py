@@ -6,7 +6,12 @@ import click
 
 from cli.lazy import LazyGroup
 
-STAGES: dict[str, tuple[str, str]] = {}
+STAGES: dict[str, tuple[str, str]] = {
+    "read": ("cli.bench.read", "Tag files of every format to time tags in memory."),
+    "acquire": ("cli.bench.acquire", "Offset and drift of two unknown clocks, over a table of rates and drifts."),
+    "match": ("cli.bench.match", "Coincidences; and the whole way from raw words to sifted bits."),
+    "simulate": ("cli.bench.simulate", "Time tags of a simulated link with every effect switched on."),
+}
 
 
 @click.group("bench", cls=LazyGroup, commands_table=STAGES)
