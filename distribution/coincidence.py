@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.errors import ParameterError
-from distribution.kernels.match import count_ambiguous, count_pairs, merge_pairs
+from distribution.kernels.match import count_pairs, flag_ambiguous, merge_pairs
 from distribution.tags import TimesPs
 from distribution.times import ascending_times, check_one_clock
 
@@ -34,12 +34,12 @@ class Matches:
 
     Attributes:
         index_a, index_b: shape (pairs,), int64, ascending: events of the two streams.
-        ambiguous: how many pairs had another candidate.
+        ambiguous: shape (pairs,), bool: another candidate was in reach of one of the two events.
     """
 
     index_a: Index
     index_b: Index
-    ambiguous: int
+    ambiguous: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return int(self.index_a.size)
@@ -93,7 +93,7 @@ def match(a_ps: TimesPs, b_ps: TimesPs, window_ps: int) -> Matches:
     a, b = ascending_times(a_ps, name="a_ps"), ascending_times(b_ps, name="b_ps")
     half_ps = _half(window_ps)
     index_a, index_b, _, _ = _merge(a, b, half_ps)
-    return Matches(index_a, index_b, count_ambiguous(a, b, half_ps, index_a, index_b))
+    return Matches(index_a, index_b, _ambiguous(a, b, half_ps, index_a, index_b))
 
 
 def _merge(a: TimesPs, b: TimesPs, half_ps: int) -> tuple[Index, Index, int, int]:
@@ -105,8 +105,18 @@ def _merge(a: TimesPs, b: TimesPs, half_ps: int) -> tuple[Index, Index, int, int
     return index_a[:found], index_b[:found], used_a, used_b
 
 
+def _ambiguous(a: TimesPs, b: TimesPs, half_ps: int, index_a: Index, index_b: Index) -> npt.NDArray[np.bool_]:
+    """Flag of every pair; both streams must reach at least `half_ps` beyond it on either side, or end there."""
+    flags = np.empty(index_a.size, np.bool_)
+    flag_ambiguous(a, b, half_ps, index_a, index_b, flags)
+    return flags
+
+
 class MatchStream:
     """`match` for streams that arrive in pieces; holds only events whose partners may still come.
+
+    Events of one side wait for the other side to get there, so memory is bounded by how far one runs ahead. A side that
+    falls silent never gets anywhere: who knows that it is complete up to some time says so, and nothing piles up.
 
     Args:
         window_ps: coincidence window, FULL width.
@@ -125,25 +135,31 @@ class MatchStream:
         """Events kept for later."""
         return int(self._a.t_ps.size + self._b.t_ps.size)
 
-    def feed(self, a_ps: TimesPs, b_ps: TimesPs) -> Matches:
+    def feed(self, a_ps: TimesPs, b_ps: TimesPs, *, complete_ps: int | None = None) -> Matches:
         """Pairs that are settled by now; either piece may be empty, and they need not cover the same time.
 
         Args:
             a_ps, b_ps: shape (n,) and (m,), int64, ps, ascending, each continuing its stream.
+            complete_ps: both streams are complete up to here: no later piece of either brings an event before it.
+                None: no more is known than the events say.
 
         Returns:
             Pairs not returned before; indices count from the stream's first event.
 
         Raises:
-            ParameterError: unordered times, also from piece to piece.
+            ParameterError: unordered times, also from piece to piece, or an event before what was called complete.
         """
-        self._a.append(a_ps, name="a_ps")
-        self._b.append(b_ps, name="b_ps")
-        if not (self._a.t_ps.size and self._b.t_ps.size):
+        self._a.append(a_ps, complete_ps, name="a_ps")
+        self._b.append(b_ps, complete_ps, name="b_ps")
+        if self._a.reached_ps is None or self._b.reached_ps is None:
             return self._take(0, 0)
         # Up to here every partner, and every rival of it, has arrived.
-        horizon = min(int(self._a.t_ps[-1]), int(self._b.t_ps[-1])) - self._half_ps
-        return self._take(int(np.searchsorted(self._a.t_ps, horizon)), int(np.searchsorted(self._b.t_ps, horizon)))
+        horizon = min(self._a.reached_ps, self._b.reached_ps) - self._half_ps
+        found = self._take(self._a.before(horizon), self._b.before(horizon))
+        # What had no partner yet, and cannot reach an event behind the horizon, never will have one.
+        for tail in (self._a, self._b):
+            tail.drop(max(tail.before(horizon - self._half_ps) - tail.used, 0))
+        return found
 
     def finish(self) -> Matches:
         """The rest, when no more events will come."""
@@ -152,7 +168,7 @@ class MatchStream:
     def _take(self, stop_a: int, stop_b: int) -> Matches:
         a, b = self._a, self._b
         index_a, index_b, used_a, used_b = _merge(a.t_ps[a.used : stop_a], b.t_ps[b.used : stop_b], self._half_ps)
-        ambiguous = count_ambiguous(a.t_ps, b.t_ps, self._half_ps, index_a + a.used, index_b + b.used)
+        ambiguous = _ambiguous(a.t_ps, b.t_ps, self._half_ps, index_a + a.used, index_b + b.used)
         found = Matches(index_a + (a.first + a.used), index_b + (b.first + b.used), ambiguous)
         a.drop(used_a)
         b.drop(used_b)
@@ -166,12 +182,21 @@ class _Tail:
         self.t_ps: TimesPs = np.empty(0, np.int64)
         self.first = 0  # index of t_ps[0] in the whole stream
         self.used = 0  # events at the front that are used up: none or one
+        self.reached_ps: int | None = None  # no event before this will come any more
 
-    def append(self, t_ps: TimesPs, *, name: str) -> None:
+    def append(self, t_ps: TimesPs, complete_ps: int | None, *, name: str) -> None:
         more = ascending_times(t_ps, name=name)
-        if more.size and self.t_ps.size and more[0] < self.t_ps[-1]:
-            raise ParameterError(f"{name}: a piece starts {self.t_ps[-1] - more[0]} ps before the last one ended")
-        self.t_ps = np.concatenate([self.t_ps, more])
+        if more.size and self.reached_ps is not None and more[0] < self.reached_ps:
+            raise ParameterError(f"{name}: a piece starts {self.reached_ps - more[0]} ps before the last one ended")
+        if more.size:
+            self.reached_ps = int(more[-1])
+            self.t_ps = np.concatenate([self.t_ps, more])
+        if complete_ps is not None:
+            self.reached_ps = max(complete_ps, complete_ps if self.reached_ps is None else self.reached_ps)
+
+    def before(self, t_ps: int) -> int:
+        """How many of the events at hand are earlier than this."""
+        return int(np.searchsorted(self.t_ps, t_ps))
 
     def drop(self, used: int) -> None:
         # The last used event stays: it may be a rival that makes the next pair ambiguous.

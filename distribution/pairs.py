@@ -85,7 +85,7 @@ def compare(
             coincidences=len(matches),
             accidentals=accidentals(a.t_ps, b.t_ps, window_ps),
         ),
-        ambiguous=matches.ambiguous,
+        ambiguous=int(matches.ambiguous.sum()),
         outcomes=outcome_counts(a.channel[matches.index_a], b.channel[matches.index_b]) if four else None,
         delays=cross_correlation(a.t_ps, b.t_ps, half_range_ps, bin_ps),
     )

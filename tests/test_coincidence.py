@@ -33,7 +33,7 @@ def test_earliest_first_each_once() -> None:
     assert found.index_a.tolist() == [0, 1, 3]
     assert found.index_b.tolist() == [0, 1, 3]
     assert found.delay_ps(times(100, 101, 300, 500), times(98, 103, 104, 500, 500)).tolist() == [-2, 2, 0]
-    assert found.ambiguous == 3
+    assert found.ambiguous.tolist() == [True, True, True]
 
 
 def test_times_far_from_the_origin() -> None:
@@ -132,3 +132,27 @@ def test_a_stream_holds_only_what_may_still_pair() -> None:
     found += len(stream.finish())
     assert found == len(match(a, b, 1000))
     assert most < 40  # 10 ms of 1e5 events/s are 1000; only events near the end, and the longest lag there, stay
+
+
+def test_flags_belong_to_pairs() -> None:
+    # 100 could take 98 or 104; 300 and 500 have one partner each; 901 has 896 beside 900.
+    found = match(times(100, 300, 500, 900), times(98, 104, 300, 495, 896, 901), 10)
+    assert found.index_b.tolist() == [0, 2, 3, 4]
+    assert found.ambiguous.tolist() == [True, False, False, True]
+    assert found.ambiguous.dtype == np.bool_
+
+
+def test_a_silent_side_holds_nothing_when_it_is_known_to_be_complete() -> None:
+    rng = np.random.default_rng(6)
+    a, nothing = poisson(rng, 1e5, 1.0), times()
+    known, unknown, most = MatchStream(1000), MatchStream(1000), 0
+    for stop in range(10**10, 10**12 + 1, 10**10):
+        piece = a[slice(*np.searchsorted(a, [stop - 10**10, stop]))]
+        known.feed(piece, nothing, complete_ps=stop)
+        unknown.feed(piece, nothing)
+        most = max(most, known.held)
+    # What may still pair lies in the last window, and the last event before it is kept as a rival.
+    assert most <= 3
+    assert unknown.held == a.size
+    with pytest.raises(ParameterError, match="before the last one ended"):
+        known.feed(nothing, times(10**12 - 1))
