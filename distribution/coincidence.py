@@ -11,6 +11,7 @@ takes them piece by piece and gives the same pairs however they are cut.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ from distribution.times import ascending_times, check_one_clock
 # Accidentals are counted at delays of 10 to 110 windows on either side: beyond jitter and any tail of it, near enough
 # that a slow change of the rates makes no difference.
 _NEAREST, _FARTHEST = 10, 110
+SHIFTED_WINDOWS = 2 * (_FARTHEST - _NEAREST)
+"""Over how many windows accidentals are averaged."""
 
 Index = npt.NDArray[np.int64]
 
@@ -51,18 +54,21 @@ class Matches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoincidenceSummary:
-    """Counts of two streams over the same time.
+    """Counts of two streams over the same time; those of two stretches add.
 
     Attributes:
         singles_a, singles_b: events.
         coincidences: pairs within the window, accidental ones included.
         accidentals: how many of them are expected to be accidental.
+        dark_a, dark_b: how many of the singles are dark counts or background, from a run without the source.
     """
 
     singles_a: int
     singles_b: int
     coincidences: int
     accidentals: float
+    dark_a: float = 0.0
+    dark_b: float = 0.0
 
     @property
     def car(self) -> float | None:
@@ -70,14 +76,44 @@ class CoincidenceSummary:
         return self.coincidences / self.accidentals if self.accidentals else None
 
     @property
+    def car_error(self) -> float | None:
+        """Standard error of `car`: Poisson counts, the accidentals as the mean of 200 windows."""
+        if self.car is None or not self.coincidences:
+            return None
+        return self.car * math.sqrt(1.0 / self.coincidences + 1.0 / (SHIFTED_WINDOWS * self.accidentals))
+
+    @property
     def heralding_a(self) -> float | None:
-        """Klyshko efficiency of a: true coincidences over the singles of b; None without singles."""
-        return (self.coincidences - self.accidentals) / self.singles_b if self.singles_b else None
+        """Klyshko efficiency of a: true coincidences over the photons that b saw; None without any."""
+        return self._heralding(self.singles_b - self.dark_b)
 
     @property
     def heralding_b(self) -> float | None:
-        """Klyshko efficiency of b: true coincidences over the singles of a; None without singles."""
-        return (self.coincidences - self.accidentals) / self.singles_a if self.singles_a else None
+        """Klyshko efficiency of b: true coincidences over the photons that a saw; None without any."""
+        return self._heralding(self.singles_a - self.dark_a)
+
+    @property
+    def heralding_a_error(self) -> float | None:
+        """Standard error of `heralding_a`, dark counts taken as known."""
+        return self._heralding_error(self.heralding_a, self.singles_b, self.singles_b - self.dark_b)
+
+    @property
+    def heralding_b_error(self) -> float | None:
+        """Standard error of `heralding_b`, dark counts taken as known."""
+        return self._heralding_error(self.heralding_b, self.singles_a, self.singles_a - self.dark_a)
+
+    def _heralding(self, photons: float) -> float | None:
+        """D. N. Klyshko, Sov. J. Quantum Electron. 10, 1112 (1980), accidentals and dark counts taken off."""
+        return (self.coincidences - self.accidentals) / photons if photons > 0 else None
+
+    def _heralding_error(self, share: float | None, singles: int, photons: float) -> float | None:
+        if share is None:
+            return None
+        # Of each coincidence one single is certain, so numerator and denominator are correlated: the binomial part is
+        # c (1 - eta)^2, singles without a partner add eta^2 each, and the accidentals' own error comes on top.
+        lone = max(singles - self.coincidences, 0)
+        variance = self.coincidences * (1.0 - share) ** 2 + lone * share**2 + self.accidentals / SHIFTED_WINDOWS
+        return math.sqrt(variance) / photons
 
 
 def match(a_ps: TimesPs, b_ps: TimesPs, window_ps: int) -> Matches:
@@ -192,7 +228,7 @@ class _Tail:
             self.reached_ps = int(more[-1])
             self.t_ps = np.concatenate([self.t_ps, more])
         if complete_ps is not None:
-            self.reached_ps = max(complete_ps, complete_ps if self.reached_ps is None else self.reached_ps)
+            self.reached_ps = complete_ps if self.reached_ps is None else max(complete_ps, self.reached_ps)
 
     def before(self, t_ps: int) -> int:
         """How many of the events at hand are earlier than this."""
@@ -230,17 +266,31 @@ def accidentals(a_ps: TimesPs, b_ps: TimesPs, window_ps: int, *, period_ps: int 
     a, b = ascending_times(a_ps, name="a_ps"), ascending_times(b_ps, name="b_ps")
     half_ps = _half(window_ps)
     check_one_clock(a, b)
-    delays = 2 * half_ps + 1
-    windows = _FARTHEST - _NEAREST
     if period_ps is None:
-        near, far = _NEAREST * delays, _FARTHEST * delays
-        count = count_pairs(a, b, near, far - 1) + count_pairs(a, b, -far + 1, -near)
-        return count / (2 * windows)
-    if period_ps < delays:
+        return shifted_pairs(a, b, window_ps) / SHIFTED_WINDOWS
+    if period_ps < 2 * half_ps + 1:
         raise ParameterError(f"a window of {window_ps} ps does not fit into a period of {period_ps} ps")
-    shifts = period_ps * np.arange(1, windows + 1)
+    shifts = period_ps * np.arange(1, SHIFTED_WINDOWS // 2 + 1)
     count = sum(count_pairs(a, b, int(s) - half_ps, int(s) + half_ps) for s in np.concatenate([shifts, -shifts]))
-    return count / (2 * windows)
+    return count / SHIFTED_WINDOWS
+
+
+def shifted_pairs(a_ps: TimesPs, b_ps: TimesPs, window_ps: int) -> int:
+    """All pairs in the 200 shifted windows whose mean `accidentals` takes; counts of consecutive stretches of a add.
+
+    Args:
+        a_ps, b_ps: ascending int64 ps on one clock, as `match` has checked them; for counts of stretches to add, b must
+            go on to the farthest of `accidental_delays_ps` on both sides of each stretch of a.
+        window_ps: coincidence window, FULL width.
+    """
+    near_ps, far_ps = accidental_delays_ps(window_ps)
+    return count_pairs(a_ps, b_ps, near_ps, far_ps) + count_pairs(a_ps, b_ps, -far_ps, -near_ps)
+
+
+def accidental_delays_ps(window_ps: int) -> tuple[int, int]:
+    """Shortest and longest delay at which accidentals are counted, both ways, for a window of this FULL width."""
+    delays = 2 * _half(window_ps) + 1
+    return _NEAREST * delays, _FARTHEST * delays - 1
 
 
 def summarise(a_ps: TimesPs, b_ps: TimesPs, window_ps: int, *, period_ps: int | None = None) -> CoincidenceSummary:
