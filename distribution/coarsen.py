@@ -1,8 +1,8 @@
 """Coarser times before they are told to anybody: what a station announces, what it costs, and what it hides.
 
 Bins: a time becomes the number of its bin of whole picoseconds, counted from the clock's zero, and whoever reads it
-takes the bin's centre. Dither: a time is moved by a random amount first, which blurs like a bin of that width but leaves
-no edges on a fixed grid.
+takes the bin's centre. Dither: a time is moved by a random amount first, which blurs like a bin of that width but
+leaves no edges on a fixed grid.
 
 Fine times betray the outcome where detectors are skewed: one who knows when a pair was born reads the detector from the
 delay (Lamas-Linares and Kurtsiefer, Opt. Express 15, 9388 (2007)). Correct the skew first (`distribution.skew`), then
