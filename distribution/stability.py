@@ -13,6 +13,7 @@ TDEV by the number of terms that share no cell.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,32 +49,35 @@ class Deviation:
     tdev_error_ps: float | None
 
 
-def stability(delay_ps: Floats, cell_s: float) -> tuple[Deviation, ...]:
-    """Deviations at averaging times of 1, 2, 4, ... cells, up to a third of the cells.
+def stability(delay_ps: Floats, cell_s: float, multiples: Sequence[int] | None = None) -> tuple[Deviation, ...]:
+    """Deviations of delays at a steady pace.
 
     Args:
         delay_ps: shape (N,), float64, ps; nan where there is none.
         cell_s: distance of consecutive entries, s.
+        multiples: averaging times in cells; None: 1, 2, 4, ... up to a third of all.
 
     Returns:
         One entry per averaging time that has terms; empty below `LEAST_CELLS` cells.
 
     Raises:
-        ParameterError: not a vector, or a cell that is not positive.
+        ParameterError: not a vector, a cell that is not positive, or a multiple below 1.
     """
-    if delay_ps.ndim != 1 or not cell_s > 0:
-        raise ParameterError(f"stability needs a vector and a positive cell, got {delay_ps.shape} and {cell_s} s")
-    found = []
-    m = 1
-    while delay_ps.size >= LEAST_CELLS and 3 * m <= delay_ps.size:
-        deviation = _deviation(delay_ps, m, cell_s)
-        if deviation is not None:
-            found.append(deviation)
-        m *= 2
-    return tuple(found)
+    if delay_ps.ndim != 1 or not cell_s > 0 or min(multiples or (1,)) < 1:
+        raise ParameterError(
+            f"stability needs a vector, a positive cell and multiples from 1 on,"
+            f" got {delay_ps.shape}, {cell_s} s and {multiples}"
+        )
+    if delay_ps.size < LEAST_CELLS:
+        return ()
+    octaves = [1 << k for k in range(delay_ps.size.bit_length()) if 3 << k <= delay_ps.size]
+    found = [_deviation(delay_ps, m, cell_s) for m in (octaves if multiples is None else multiples)]
+    return tuple(deviation for deviation in found if deviation is not None)
 
 
 def _deviation(x: Floats, m: int, cell_s: float) -> Deviation | None:
+    if 2 * m >= x.size:
+        return None
     second = x[2 * m :] - 2.0 * x[m:-m] + x[: -2 * m]
     terms = second[~np.isnan(second)]
     if not terms.size:
