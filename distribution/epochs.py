@@ -108,6 +108,11 @@ class EpochCounter:
         self._a, self._b = _Held(), _Held()
         self._pairs = _NO_PAIRS
 
+    @property
+    def held(self) -> int:
+        """Tags kept for rows that are not complete."""
+        return len(self._a.tags) + len(self._b.tags)
+
     def feed(self, a: TimeTags, b: TimeTags, *, complete_ps: int | None = None) -> list[Epoch]:
         """Rows that are complete by now; arguments as for `MatchStream.feed`.
 
