@@ -42,8 +42,7 @@ def test_rows_are_the_slow_count_however_the_streams_are_cut(
     def pieces(whole: TimeTags) -> list[TimeTags]:
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=3, max_size=3)))
         return [
-            TimeTags(whole.t_ps[i:j], whole.channel[i:j])
-            for i, j in zip([0, *cuts], [*cuts, len(whole)], strict=True)
+            TimeTags(whole.t_ps[i:j], whole.channel[i:j]) for i, j in zip([0, *cuts], [*cuts, len(whole)], strict=True)
         ]
 
     counter, rows = EpochCounter(epoch_ps, 1, 0), []

@@ -37,7 +37,7 @@ def test_coherent_light_has_one() -> None:
 
 @pytest.mark.parametrize("modes", [1, 4])
 def test_thermal_pulses_have_one_plus_one_over_modes(modes: int) -> None:
-    """Negative binomial photon numbers of mean 0.1 in 10^6 pulses: g2 = 1 + 1/K (R. Loudon, Quantum Theory of Light)."""
+    """Negative binomial photon numbers of mean 0.1 in 10^6 pulses: g2 = 1 + 1/K (Loudon, Quantum Theory of Light)."""
     rng = np.random.default_rng(2)
     photons = rng.negative_binomial(modes, modes / (modes + 0.1), 1_000_000)
     t_ps = np.repeat(np.arange(photons.size, dtype=np.int64) * PULSE_PS, photons)

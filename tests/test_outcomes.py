@@ -64,7 +64,7 @@ def test_errors_are_never_zero() -> None:
 
 
 def test_ratio_of_counts() -> None:
-    """3000 draws of Poisson 400 over the mean of 200 counts of 2: spread of the ratio within five sigma of the error."""
+    """3000 draws of Poisson 400 over the mean of 200 counts of 2: its spread within five sigma of the error."""
     rng = np.random.default_rng(2)
     above, below = rng.poisson(400, 3000), rng.poisson(200 * 2.0, 3000) / 200
     found = [ratio(float(n), float(m), weight_below=200) for n, m in zip(above, below, strict=True)]

@@ -1,4 +1,4 @@
-"""Detector skew: recovered from made-up pairs within its stated errors, applied exactly, blind to outcomes on one side."""
+"""Detector skew: recovered from made-up pairs within its stated errors, applied exactly, also without outcomes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,5 @@ def overlapping_adev(x: Sequence[float], m: int, tau0: float) -> float:
 
 def tdev(x: Sequence[float], m: int) -> float:
     """SP 1065 eqs. 15 and 19: the modified Allan deviation's double sum, times tau / sqrt(3)."""
-    outer = [
-        sum(x[i + 2 * m] - 2 * x[i + m] + x[i] for i in range(j, j + m)) ** 2 for j in range(len(x) - 3 * m + 1)
-    ]
+    outer = [sum(x[i + 2 * m] - 2 * x[i + m] + x[i] for i in range(j, j + m)) ** 2 for j in range(len(x) - 3 * m + 1)]
     return math.sqrt(sum(outer) / (6 * m**2 * len(outer)))
