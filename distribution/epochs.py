@@ -39,7 +39,7 @@ class Epoch:
         shifted: pairs in 200 windows of the same width at delays where no true pair can be.
         ambiguous: coincidences for which a second partner was in reach.
         delay_ps: sum of b - a over the coincidences, ps.
-        outcomes: coincidences per pair of detectors, int64.
+        outcomes: coincidences per pair of detectors, int64; of shape (0, 0) where they were not counted.
     """
 
     start_ps: int
@@ -88,14 +88,14 @@ class EpochCounter:
         epoch_ps: length of an epoch.
         window_ps: coincidence window, FULL width.
         start_ps: where the first epoch begins; no event may be earlier.
-        shape: numbers of detectors of Alice and of Bob, for the outcomes.
+        shape: numbers of detectors of Alice and of Bob, for the outcomes; None: these are not counted.
 
     Raises:
         ParameterError: a window below 1 ps, or an epoch that is not longer than the delays at which accidentals are
             counted (110 windows).
     """
 
-    def __init__(self, epoch_ps: int, window_ps: int, start_ps: int, *, shape: tuple[int, int] = (4, 4)) -> None:
+    def __init__(self, epoch_ps: int, window_ps: int, start_ps: int, *, shape: tuple[int, int] | None = (4, 4)) -> None:
         self._far_ps = accidental_delays_ps(window_ps)[1]
         if epoch_ps <= self._far_ps:
             raise ParameterError(
@@ -172,7 +172,9 @@ class EpochCounter:
             shifted=shifted_pairs(mine.t_ps, b.tags.t_ps, self._window_ps),
             ambiguous=int(pairs.ambiguous.sum()),
             delay_ps=int((b.tags.t_ps[index_b] - a.tags.t_ps[index_a]).sum()),
-            outcomes=outcome_counts(a.tags.channel[index_a], b.tags.channel[index_b], self._shape),
+            outcomes=_NO_OUTCOMES
+            if self._shape is None
+            else outcome_counts(a.tags.channel[index_a], b.tags.channel[index_b], self._shape),
         )
         self._start_ps = stop_ps
         a.drop_before(stop_ps)
@@ -199,6 +201,7 @@ class _Held:
         self.first += gone
 
 
+_NO_OUTCOMES = np.zeros((0, 0), np.int64)
 _NO_PAIRS = Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
 
 

@@ -24,7 +24,7 @@ from distribution.kernels.match import count_pairs
 from distribution.tags import TimesPs, TimeTags
 from distribution.times import ascending_times
 
-_MOST_CHANNELS = 64
+_MOST_DETECTORS = 64
 
 
 def cross_g2(a_ps: TimesPs, b_ps: TimesPs, window_ps: int, *, period_ps: int | None = None) -> Estimate | None:
@@ -79,20 +79,23 @@ def heralded_g2(herald_ps: TimesPs, tags: TimeTags, window_ps: int) -> Estimate 
 
     Args:
         herald_ps: shape (n,), int64, ps, ascending: clicks of the heralding beam.
-        tags: of the heralded beam, on the same clock; detector numbers below 64.
+        tags: of the heralded beam, on the same clock; at most 64 detectors.
         window_ps: FULL width of the window around each herald.
 
     Returns:
         None when fewer than two detectors clicked with a herald.
 
     Raises:
-        ParameterError: unordered times, a window below 1 ps, or a detector number above 63.
+        ParameterError: unordered times, a window below 1 ps, or more than 64 detectors.
     """
     heralds, t_ps = ascending_times(herald_ps, name="herald_ps"), ascending_times(tags.t_ps, name="tags")
-    if window_ps < 1 or tags.channel.max(initial=0) >= _MOST_CHANNELS:
-        raise ParameterError(f"heralded g2 needs a window of 1 ps or more and detectors below {_MOST_CHANNELS}")
-    single = np.zeros(_MOST_CHANNELS, np.int64)
-    both = count_heralded(heralds, t_ps, np.ascontiguousarray(tags.channel), window_ps // 2, single)
+    detectors = list(tags.counts())
+    if window_ps < 1 or len(detectors) > _MOST_DETECTORS:
+        raise ParameterError(f"heralded g2 needs a window of 1 ps or more and at most {_MOST_DETECTORS} detectors")
+    numbers = np.zeros(256, np.uint8)
+    numbers[detectors] = np.arange(len(detectors))
+    single = np.zeros(_MOST_DETECTORS, np.int64)
+    both = count_heralded(heralds, t_ps, numbers[tags.channel], window_ps // 2, single)
     # Sum over pairs i < j of N_i N_j.
     products = (float(single.sum()) ** 2 - float((single.astype(np.float64) ** 2).sum())) / 2.0
     if not products:

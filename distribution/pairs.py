@@ -27,7 +27,7 @@ _SKEW_WINDOWS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correlations:
+class SecondOrder:
     """Second-order correlations at zero delay; see `distribution.g2`.
 
     Attributes:
@@ -74,7 +74,7 @@ class PairReport:
     skew: Skew | None
     epochs: tuple[Epoch, ...]
     stability: tuple[Deviation, ...]
-    g2: Correlations
+    g2: SecondOrder
 
 
 def compare(
@@ -129,7 +129,7 @@ def compare(
         skew=skew,
         epochs=() if epoch_s is None else _epochs(a, b, window_ps, epoch_s, shape),
         stability=stability(cells, cell_s),
-        g2=_correlations(a, b, window_ps),
+        g2=_second_order(a, b, window_ps),
     )
 
 
@@ -153,15 +153,14 @@ def _outcomes(a: TimeTags, b: TimeTags, matches: Matches, shape: tuple[int, int]
 def _epochs(a: TimeTags, b: TimeTags, window_ps: int, epoch_s: float, shape: tuple[int, int]) -> tuple[Epoch, ...]:
     if not (len(a) and len(b)):
         return ()
-    if not _has_shape(a, b, shape):
-        shape = int(a.channel.max()) + 1, int(b.channel.max()) + 1
     start_ps = min(int(a.t_ps[0]), int(b.t_ps[0]))
-    counter = EpochCounter(seconds_to_ps(epoch_s), window_ps, start_ps, shape=shape)
+    known = shape if _has_shape(a, b, shape) else None
+    counter = EpochCounter(seconds_to_ps(epoch_s), window_ps, start_ps, shape=known)
     return (*counter.feed(a, b), *counter.finish())
 
 
-def _correlations(a: TimeTags, b: TimeTags, window_ps: int) -> Correlations:
-    return Correlations(
+def _second_order(a: TimeTags, b: TimeTags, window_ps: int) -> SecondOrder:
+    return SecondOrder(
         cross=cross_g2(a.t_ps, b.t_ps, window_ps),
         beam_a=beam_g2(a, window_ps),
         beam_b=beam_g2(b, window_ps),

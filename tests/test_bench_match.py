@@ -17,7 +17,6 @@ from distribution.simulate import simulate
 from distribution.states import Basis
 from qkd.benchmarks import match as bench
 
-
 # The closed form of this link, accidentals included; both bases come equally often.
 QBER = sum(link_model(bench.link()).qber(bench.WINDOW_PS, basis) for basis in Basis) / 2
 

@@ -116,6 +116,7 @@ def test_silence_is_a_row_of_zeros() -> None:
     assert [row.singles_a for row in rows] == [1, 0, 0, 0]  # the fifth ends where more may come
     assert rows[1].summary.car is None
     assert rows[0].summary.heralding_a is None
+    assert EpochCounter(1000, 1, 0, shape=None).feed(as_tags([(5, 9)]), EMPTY, complete_ps=2000)[0].outcomes.size == 0
     last = counter.finish(5500)
     assert [row.length_ps for row in last] == [1000, 500]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from distribution.errors import ParameterError
 from distribution.g2 import beam_g2, cross_g2, heralded_g2
 from distribution.kernels.heralded import count_heralded
-from distribution.tags import TimeTags, merge
+from distribution.tags import TimeTags
 
 PULSE_PS = 100_000
 
@@ -105,9 +105,18 @@ def test_kernel_counts_what_sets_count(herald: list[int], found: list[tuple[int,
     assert both == sum(len(s) * (len(s) - 1) // 2 for s in seen)
 
 
+def test_detector_numbers_do_not_matter() -> None:
+    rng = np.random.default_rng(7)
+    t_ps = np.sort(rng.integers(0, 10**9, 20_000))
+    beam = split(rng, t_ps)
+    renamed = TimeTags(beam.t_ps, np.where(beam.channel == 0, 255, 64).astype(np.uint8))
+    assert heralded_g2(t_ps, beam, 10_000) == heralded_g2(t_ps, renamed, 10_000)
+    assert beam_g2(beam, 10_000) == beam_g2(renamed, 10_000)
+
+
 def test_what_cannot_be_heralded() -> None:
-    some = merge(TimeTags(np.array([1], np.int64), np.array([64], np.uint8)))
-    with pytest.raises(ParameterError):
-        heralded_g2(some.t_ps, some, 10)
-    with pytest.raises(ParameterError):
-        heralded_g2(some.t_ps, TimeTags(some.t_ps, np.array([3], np.uint8)), 0)
+    crowd = TimeTags(np.arange(65, dtype=np.int64), np.arange(65, dtype=np.uint8))
+    with pytest.raises(ParameterError, match="at most 64"):
+        heralded_g2(crowd.t_ps, crowd, 10)
+    with pytest.raises(ParameterError, match="1 ps"):
+        heralded_g2(crowd.t_ps, crowd.select(3), 0)
