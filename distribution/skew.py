@@ -108,7 +108,8 @@ def own_skew(
 
     In unlike bases the other side's outcomes are independent of ours, so both detectors of a basis see the same mean
     delay and their difference is ours alone. In like bases they are not: there an unknown of its own, with opposite
-    signs for the two outcomes, takes up the other side's skew. What is left over places our two bases.
+    signs for the two outcomes, takes up the other side's skew. What is left over places our two bases, exactly when the
+    other side's two detectors of a basis are equally efficient.
 
     Args:
         own: tags of detectors 0..3 = H, V, D, A.

@@ -27,7 +27,7 @@ def test_the_command_prints_rows_and_the_headline() -> None:
     fields = json.loads(done.stdout)
     assert fields["schema"] == "qkd.bench.match.v1"
     rows = {row["case"]: row for row in fields["rows"]}
-    assert list(rows) == ["match", "decode", "group", "clock", "sift", "decode, clock, match, sift"]
+    assert list(rows) == ["match", "match stream", "decode", "group", "clock", "sift", "decode, clock, match, sift"]
     assert all(row["unit"] == "Mevents/s" and row["value"] > 0 for row in rows.values())
     assert fields["mevents_per_s"] == rows["match"]["value"]
     assert fields["whole_mevents_per_s"] == rows["decode, clock, match, sift"]["value"]

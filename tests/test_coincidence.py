@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from distribution.coincidence import MatchStream, accidentals, centre_ps, match, summarise
+from distribution.coincidence import CoincidenceSummary, MatchStream, accidentals, centre_ps, match, summarise
 from distribution.errors import ParameterError
 
 
@@ -90,6 +91,35 @@ def test_efficiencies_are_klyshkos() -> None:
     assert summary.heralding_b == pytest.approx(0.15, abs=5 * 0.0010)
     # 18 000 true over 1.2e5 x 6e4 x 1001e-12 = 7.2 accidental; sigma of the latter sqrt(7.2 / 200) = 2.6 %.
     assert summary.car == pytest.approx(18_000 / 7.2 + 1, rel=5 * 0.03)
+
+
+def drawn_summary(rng: np.random.Generator) -> CoincidenceSummary:
+    """One second of 20 000 pairs/s seen with 0.3 and 0.15, 30 000 dark counts/s at b, a window of 5 ns."""
+    born = poisson(rng, 2e4, 1.0)
+    dark = poisson(rng, 3e4, 1.0)
+    a = born[rng.random(born.size) < 0.3]
+    b = np.sort(np.concatenate([born[rng.random(born.size) < 0.15], dark]))
+    found = summarise(a, b, 5000)
+    return replace(found, dark_b=3e4)
+
+
+def test_dark_counts_are_no_photons() -> None:
+    found = drawn_summary(np.random.default_rng(7))
+    # 3000 photons and 30 000 dark counts at b: the known mean of the latter is taken off, their noise, 173, stays.
+    assert found.heralding_a == pytest.approx(0.30, abs=5 * found.heralding_a_error)
+    assert found.heralding_b == pytest.approx(0.15, abs=5 * found.heralding_b_error)
+    assert replace(found, dark_b=0.0).heralding_a < 0.03
+    assert replace(found, dark_b=1e5).heralding_a is replace(found, dark_b=1e5).heralding_a_error is None
+
+
+def test_stated_errors_are_those_of_many_runs() -> None:
+    """400 runs: the spread of each figure is its mean stated error within five sigma of 1/sqrt(800)."""
+    rng = np.random.default_rng(8)
+    runs = [drawn_summary(rng) for _ in range(400)]
+    for name in ("car", "heralding_a", "heralding_b"):
+        values = np.array([getattr(run, name) for run in runs])
+        errors = np.array([getattr(run, f"{name}_error") for run in runs])
+        assert errors.mean() == pytest.approx(values.std(), rel=5 / math.sqrt(800)), name
 
 
 def test_accidentals_of_pulsed_light_come_at_whole_periods() -> None:

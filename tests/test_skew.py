@@ -125,6 +125,18 @@ def test_own_skew_needs_no_outcome_of_the_other_side(error: float) -> None:
     assert other[0] == pytest.approx(SKEW_B, abs=20)
 
 
+def test_own_skew_within_a_basis_survives_unequal_efficiencies() -> None:
+    """The other side's V and A detectors at half efficiency: our differences within a basis stay ours, five sigma."""
+    a, b = stations(7, 150_000)
+    lost = (b.channel % 2 == 1) & (np.random.default_rng(8).random(len(b)) < 0.5)
+    found = own_skew(a, b.t_ps[~lost], b.channel[~lost] >> 1, 4000)
+    assert found is not None
+    value, sigma = found
+    for one, other in ((0, 1), (2, 3)):
+        error = np.hypot(sigma[one], sigma[other])
+        assert value[one] - value[other] == pytest.approx(SKEW_A[one] - SKEW_A[other], abs=5 * error)
+
+
 def test_own_skew_refuses_what_it_cannot_place() -> None:
     a, b = stations(6, 200)
     assert own_skew(a, b.t_ps, np.zeros(len(b), np.uint8), 4000) is None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from distribution.clock import Acquisition, ClockTracker, acquire
-from distribution.coincidence import Matches, match
+from distribution.coincidence import Matches, MatchStream, match
 from distribution.formats import s15
 from distribution.scenario import Scenario, load_scenario
 from distribution.simulate import simulate
@@ -29,6 +29,7 @@ from qkd.station import NO_EVENTS, Events, group_clicks, join_events
 
 WINDOW_PS = 1000
 DOUBLE_CLICK_PS = 2000
+PIECE_PS = 10**11
 STRETCH_BYTES = 1 << 22  # half a million words, a third of a second: what a station works on at a time
 _MARGIN_PS = 1_000_000_000  # above what Bob's clock can move against the first model in a benchmark's few seconds
 # Four times the pairs at half the transmission a side: twice the singles of the shipped link, a tenth coincident.
@@ -68,6 +69,7 @@ def run(rng: Generator, *, seconds: float = 4.0, repeats: int = 5) -> Result:
     mevents = (a_ps.size + b_ps.size) / 1e6
     rows = [
         _matcher_row(a_ps, b_ps, mevents, repeats),
+        _stream_row(a_ps, b_ps, mevents, repeats),
         *_stage_rows(words_a, words_b, clock, mevents, repeats),
         _whole_row(words_a, words_b, clock, mevents, repeats),
     ]
@@ -157,6 +159,20 @@ def _matcher_row(a_ps: TimesPs, b_ps: TimesPs, mevents: float, repeats: int) -> 
             "reference_coincidences": len(nearest_pairs(a_ps, b_ps, WINDOW_PS)),
         },
     )
+
+
+def _stream_row(a_ps: TimesPs, b_ps: TimesPs, mevents: float, repeats: int) -> Row:
+    """The matcher on streams that arrive a tenth of a second at a time."""
+    edges = np.arange(min(a_ps[0], b_ps[0]), max(a_ps[-1], b_ps[-1]) + PIECE_PS, PIECE_PS)
+    pieces = [np.split(t_ps, np.searchsorted(t_ps, edges[1:])) for t_ps in (a_ps, b_ps)]
+
+    def work() -> None:
+        stream = MatchStream(WINDOW_PS)
+        for a_piece, b_piece in zip(*pieces, strict=True):
+            stream.feed(a_piece, b_piece)
+        stream.finish()
+
+    return Row(case="match stream", value=mevents / median_seconds(work, repeats=repeats), unit="Mevents/s")
 
 
 def _stage_rows(words_a: bytes, words_b: bytes, clock: Acquisition, mevents: float, repeats: int) -> list[Row]:
