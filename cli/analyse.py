@@ -33,6 +33,8 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.option("--skew", is_flag=True, help="Find each detector's delay and take it off.")
 @click.option("--angles-a", metavar="DEG,...", help="Polarisation each detector of A looks for  [default: 0,90,45,135]")
 @click.option("--angles-b", metavar="DEG,...", help="The same for B.")
+@click.option("--dark-a-cps", default=0.0, show_default=True, help="Dark counts of A, for the heralding efficiencies.")
+@click.option("--dark-b-cps", default=0.0, show_default=True, help="The same for B.")
 @click.option("--epoch-s", type=float, help="Count per epoch of this length, too.")
 @click.option(
     "--epochs", type=click.Path(path_type=Path), metavar="FILE.csv", help="Write the epochs [default: 1 s each]."
@@ -94,7 +96,7 @@ def _one(
 
 
 def _refuse_options_of_pairs(options: dict[str, Any]) -> None:
-    for name in ("skew", "angles_a", "angles_b", "epoch_s", "epochs"):
+    for name in ("skew", "angles_a", "angles_b", "dark_a_cps", "dark_b_cps", "epoch_s", "epochs"):
         if options[name]:
             option = name.replace("_", "-")
             raise ParameterError(f"--{option} needs two recordings", hint="name the other station's file, too")
@@ -114,6 +116,8 @@ def _two(
     skew: bool,
     angles_a: str | None,
     angles_b: str | None,
+    dark_a_cps: float,
+    dark_b_cps: float,
     epoch_s: float | None,
     epochs: Path | None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
@@ -123,7 +127,7 @@ def _two(
 
     if channels is not None:
         raise ParameterError(f"--channels {channels} is for one recording", hint="leave it out with two")
-    optics = pair_fields.analysers(state, angles_a, angles_b)
+    known = pair_fields.stations(state, angles_a, angles_b, (dark_a_cps, dark_b_cps))
     first, second = read(path_a), read(path_b)
     report = compare(
         first.tags,
@@ -135,11 +139,12 @@ def _two(
         max_drift_ppm=max_drift_ppm,
         correct_skew=skew,
         epoch_s=1.0 if epochs is not None and epoch_s is None else epoch_s,
-        shape=optics.shape,
+        shape=known.shape,
+        dark_cps=known.dark_cps,
     )
     by_side: dict[str, dict[str, Any]] = {"a": _singles(first), "b": _singles(second)}
     fields: dict[str, Any] = {key: {side: by_side[side][key] for side in by_side} for key in by_side["a"]}
-    fields |= _pair_fields(report) | pair_fields.measured(report, optics)
+    fields |= _pair_fields(report) | pair_fields.measured(report, known)
     if epochs is not None:
         pair_fields.write_epochs(epochs, fields.get("epochs", []))
     rows = [(f"{side}: {name}", text) for side in by_side for name, text in _singles_rows(by_side[side])]

@@ -26,23 +26,25 @@ _SHOWN_EPOCHS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Analysers:
-    """What stands before the detectors, and the state aimed at.
+class Stations:
+    """What is known of the two stations beforehand, and the state aimed at.
 
     Attributes:
         state: the Bell state.
         shape: detectors of Alice and of Bob.
         in_bases: both sides measure H, V, D, A, so that error rates and visibilities have a meaning.
         bell: the CHSH test that the angles make, if they do.
+        dark_cps: dark counts per second of Alice and of Bob.
     """
 
     state: BellState
     shape: tuple[int, int]
     in_bases: bool
     bell: BellTest | None
+    dark_cps: tuple[float, float]
 
 
-def analysers(state: str, angles_a: str | None, angles_b: str | None) -> Analysers:
+def stations(state: str, angles_a: str | None, angles_b: str | None, dark_cps: tuple[float, float]) -> Stations:
     """Read the options; without angles detectors 0..3 are H, V, D, A on both sides.
 
     Raises:
@@ -55,7 +57,7 @@ def analysers(state: str, angles_a: str | None, angles_b: str | None) -> Analyse
         raise ParameterError("--angles-a and --angles-b go together", hint="give the angles of both sides")
     a, b = (HVDA_DEG if text is None else _angles(text) for text in (angles_a, angles_b))
     aim = BellState(state)
-    return Analysers(aim, (len(a), len(b)), a == b == HVDA_DEG, bell_test(a, b, aim))
+    return Stations(aim, (len(a), len(b)), a == b == HVDA_DEG, bell_test(a, b, aim), dark_cps)
 
 
 def _angles(text: str) -> tuple[float, ...]:
@@ -68,17 +70,17 @@ def _angles(text: str) -> tuple[float, ...]:
     return found
 
 
-def outcome_fields(counts: Counts | None, optics: Analysers) -> dict[str, float | None]:
+def outcome_fields(counts: Counts | None, known: Stations) -> dict[str, float | None]:
     """Error rates, visibilities and S with their errors, null where the detectors do not allow them."""
     from distribution.outcomes import error_rate, visibility
     from distribution.states import Basis
 
     found: dict[str, float | None] = {}
-    table = counts if optics.in_bases else None
+    table = counts if known.in_bases else None
     for name, basis in (("z", Basis.Z), ("x", Basis.X)):
-        found |= _pair(f"qber_{name}", None if table is None else error_rate(table, basis, optics.state))
-        found |= _pair(f"visibility_{name}", None if table is None else visibility(table, basis, optics.state))
-    found |= _pair("chsh_s", optics.bell.s(counts) if counts is not None and optics.bell else None)
+        found |= _pair(f"qber_{name}", None if table is None else error_rate(table, basis, known.state))
+        found |= _pair(f"visibility_{name}", None if table is None else visibility(table, basis, known.state))
+    found |= _pair("chsh_s", known.bell.s(counts) if counts is not None and known.bell else None)
     return found
 
 
@@ -88,7 +90,7 @@ def summary_errors(summary: CoincidenceSummary) -> dict[str, float | None]:
     return {name: getattr(summary, name) for name in names}
 
 
-def measured(report: PairReport, optics: Analysers) -> dict[str, Any]:
+def measured(report: PairReport, known: Stations) -> dict[str, Any]:
     """The fields that `compare` adds to the stable ones."""
     fields: dict[str, Any] = {
         "g2": {name: _plain(getattr(report.g2, name)) for name in ("cross", *_BEAMS)},
@@ -96,9 +98,8 @@ def measured(report: PairReport, optics: Analysers) -> dict[str, Any]:
         "adev": [asdict(deviation) for deviation in report.stability],
     }
     if report.epochs:
-        known = report.outcomes is not None
-        fields["epochs"] = [epoch_fields(epoch, optics, known=known) for epoch in report.epochs]
-    fields |= summary_errors(report.counts) | outcome_fields(report.outcomes, optics)
+        fields["epochs"] = [epoch_fields(epoch, known) for epoch in report.epochs]
+    fields |= summary_errors(report.counts) | outcome_fields(report.outcomes, known)
     return fields | _inferred_s(fields)
 
 
@@ -114,9 +115,9 @@ def _inferred_s(fields: dict[str, Any]) -> dict[str, float | None]:
 _BEAMS = ("beam_a", "beam_b", "heralded_a", "heralded_b")
 
 
-def epoch_fields(epoch: Epoch, optics: Analysers, *, known: bool) -> dict[str, Any]:
-    """One epoch as a flat row; `known` says that the detectors are those of the analysers."""
-    summary = epoch.summary
+def epoch_fields(epoch: Epoch, known: Stations) -> dict[str, Any]:
+    """One epoch as a flat row."""
+    summary = epoch.summary(known.dark_cps)
     fields: dict[str, Any] = {
         "start_ps": epoch.start_ps,
         "seconds": epoch.seconds,
@@ -130,7 +131,7 @@ def epoch_fields(epoch: Epoch, optics: Analysers, *, known: bool) -> dict[str, A
         "heralding_a": summary.heralding_a,
         "heralding_b": summary.heralding_b,
     }
-    return fields | summary_errors(summary) | outcome_fields(epoch.outcomes if known else None, optics)
+    return fields | summary_errors(summary) | outcome_fields(epoch.outcomes if epoch.outcomes.size else None, known)
 
 
 def write_epochs(path: Path, rows: list[dict[str, Any]]) -> None:

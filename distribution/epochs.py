@@ -57,10 +57,15 @@ class Epoch:
         """Duration, s."""
         return self.length_ps / PS_PER_S
 
-    @property
-    def summary(self) -> CoincidenceSummary:
-        """Accidentals, CAR and heralding efficiencies with their errors."""
+    def summary(self, dark_cps: tuple[float, float] = (0.0, 0.0)) -> CoincidenceSummary:
+        """Accidentals, CAR and heralding efficiencies with their errors.
+
+        Args:
+            dark_cps: dark and background counts per second of Alice and of Bob, for the efficiencies.
+        """
         return CoincidenceSummary(
+            dark_a=dark_cps[0] * self.seconds,
+            dark_b=dark_cps[1] * self.seconds,
             singles_a=self.singles_a,
             singles_b=self.singles_b,
             coincidences=self.coincidences,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distribution.analysis import Histogram, cross_correlation
+from distribution.bounds import require
 from distribution.clock import Acquisition, acquire
 from distribution.clock_tracker import ClockTracker
 from distribution.coincidence import CoincidenceSummary, Matches, accidentals, match
@@ -89,6 +90,7 @@ def compare(
     correct_skew: bool = False,
     epoch_s: float | None = None,
     shape: tuple[int, int] = (4, 4),
+    dark_cps: tuple[float, float] = (0.0, 0.0),
 ) -> PairReport:
     """Find Bob's clock, match the tags and count.
 
@@ -101,11 +103,14 @@ def compare(
         correct_skew: find the delay of each detector within four windows and take it off.
         epoch_s: also count per epoch of this length; None: not.
         shape: detectors of Alice and of Bob, numbered from 0, for the outcomes.
+        dark_cps: dark and background counts per second of Alice and of Bob, for the heralding efficiencies.
 
     Raises:
         ClockNotFound: the recordings share no visible pairs, or lose them for good on the way.
-        ParameterError: a window or range that is not positive, or epochs too short or too many.
+        ParameterError: a window or range that is not positive, negative dark counts, or epochs too short or too many.
     """
+    for rate in dark_cps:
+        require("dark_cps", rate, 0.0, 1e12)
     if not (len(a) and len(b)):
         raise ClockNotFound(f"recordings of {len(a)} and {len(b)} tags share no pairs")
     acquisition = acquire(a.t_ps, b.t_ps, uncertainty_s=uncertainty_s, max_drift_ppm=max_drift_ppm)
@@ -115,20 +120,27 @@ def compare(
     if skew is not None:
         a, b = corrected(a, skew.a_ps), corrected(b, skew.b_ps)
     matches = match(a.t_ps, b.t_ps, window_ps)
-    chance = accidentals(a.t_ps, b.t_ps, window_ps)
-    cells, cell_s = cell_delays_ps(a.t_ps, b.t_ps, matches, chance)
+    seconds = max(a.span_ps, b.span_ps) / PS_PER_S
+    counts = CoincidenceSummary(
+        singles_a=len(a),
+        singles_b=len(b),
+        coincidences=len(matches),
+        accidentals=accidentals(a.t_ps, b.t_ps, window_ps),
+        dark_a=dark_cps[0] * seconds,
+        dark_b=dark_cps[1] * seconds,
+    )
     return PairReport(
         acquisition=acquisition,
         jumps=len(tracker.jumps),
         window_ps=window_ps,
-        seconds=max(a.span_ps, b.span_ps) / PS_PER_S,
-        counts=CoincidenceSummary(singles_a=len(a), singles_b=len(b), coincidences=len(matches), accidentals=chance),
+        seconds=seconds,
+        counts=counts,
         ambiguous=int(matches.ambiguous.sum()),
         outcomes=_outcomes(a, b, matches, shape),
         delays=cross_correlation(a.t_ps, b.t_ps, half_range_ps, bin_ps),
         skew=skew,
         epochs=() if epoch_s is None else _epochs(a, b, window_ps, epoch_s, shape),
-        stability=stability(cells, cell_s),
+        stability=stability(*cell_delays_ps(a.t_ps, b.t_ps, matches, counts.accidentals)),
         g2=_second_order(a, b, window_ps),
     )
 

@@ -454,7 +454,8 @@ def test_settings_of_a_bell_test_give_s_with_its_error(tmp_path: Path) -> None:
     assert fields["chsh_s"] == pytest.approx(2 * np.sqrt(2) * 0.96, abs=5 * fields["chsh_s_error"])
     assert fields["epochs"][0]["chsh_s"] == pytest.approx(2 * np.sqrt(2) * 0.96, abs=5 * 0.02)
     assert fields["qber_z"] is fields["visibility_x"] is fields["s_from_visibility"] is None
-    plain = json.loads(run(tmp_path / "a", tmp_path / "b", "--json").stdout)
+    plain = json.loads(run(tmp_path / "a", tmp_path / "b", "--json", "--dark-b-cps", "5000").stdout)
+    assert plain["heralding_a"] == pytest.approx(fields["heralding_a"] / 0.75, rel=1e-2)  # a quarter of b's 20 000/s
     assert plain["chsh_s"] is plain["chsh_s_error"] is None
 
 
@@ -466,6 +467,7 @@ def test_settings_of_a_bell_test_give_s_with_its_error(tmp_path: Path) -> None:
         ("--angles-a", "0", "--angles-b", "0,90"),
         ("--angles-a", "nan,90", "--angles-b", "0,90"),
         ("--epoch-s", "1e-9"),
+        ("--dark-b-cps", "-1"),
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, options: tuple[str, ...]) -> None:

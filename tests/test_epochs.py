@@ -77,8 +77,10 @@ def test_rows_add_up_to_the_whole() -> None:
     whole = reduce(add, rows)
     assert whole.seconds == 1.0
     found = summarise(a.t_ps, b.t_ps, 1000)
-    assert whole.summary == found
-    assert whole.summary.accidentals == accidentals(a.t_ps, b.t_ps, 1000)
+    assert whole.summary() == found
+    assert whole.summary().accidentals == accidentals(a.t_ps, b.t_ps, 1000)
+    known = whole.summary((100.0, 3e4))
+    assert (known.dark_a, known.dark_b) == (100.0, 3e4)
     assert whole.ambiguous == match(a.t_ps, b.t_ps, 1000).ambiguous.sum()
     assert whole.outcomes.sum() == found.coincidences
 
@@ -114,8 +116,8 @@ def test_silence_is_a_row_of_zeros() -> None:
     counter = EpochCounter(1000, 1, 0)
     rows = counter.feed(as_tags([(5, 0)]), EMPTY, complete_ps=5000)
     assert [row.singles_a for row in rows] == [1, 0, 0, 0]  # the fifth ends where more may come
-    assert rows[1].summary.car is None
-    assert rows[0].summary.heralding_a is None
+    assert rows[1].summary().car is None
+    assert rows[0].summary().heralding_a is None
     assert EpochCounter(1000, 1, 0, shape=None).feed(as_tags([(5, 9)]), EMPTY, complete_ps=2000)[0].outcomes.size == 0
     last = counter.finish(5500)
     assert [row.length_ps for row in last] == [1000, 500]
