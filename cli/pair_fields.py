@@ -182,11 +182,14 @@ def _epoch_rows(epochs: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def with_error(fields: dict[str, Any], name: str) -> str:
-    """A figure of four places and its error, or a dash."""
+    """A figure and its error to two digits, four places at least; or a dash."""
     if fields[name] is None:
         return "-"
     error = fields[f"{name}_error"]
-    return f"{fields[name]:.4f}" + ("" if error is None else f" +- {error:.4f}")
+    if not error:
+        return f"{fields[name]:.4f}"
+    places = max(4, 1 - math.floor(math.log10(error)))
+    return f"{fields[name]:.{places}f} +- {error:.{places}f}"
 
 
 def _pair(name: str, found: Estimate | None) -> dict[str, float | None]:
