@@ -14,9 +14,9 @@ from qkd.errors import ParameterError
 
 if TYPE_CHECKING:
     from distribution.coincidence import CoincidenceSummary
+    from distribution.correlators import BellTest, Counts
     from distribution.epochs import Epoch
     from distribution.estimates import Estimate
-    from distribution.outcomes import BellTest, Counts
     from distribution.pairs import PairReport
     from distribution.skew import Skew
     from distribution.states import BellState
@@ -50,7 +50,7 @@ def stations(state: str, angles_a: str | None, angles_b: str | None, dark_cps: t
     Raises:
         ParameterError: angles of one side only, or no list of numbers.
     """
-    from distribution.outcomes import bell_test
+    from distribution.correlators import bell_test
     from distribution.states import BellState
 
     if (angles_a is None) != (angles_b is None):
@@ -72,7 +72,7 @@ def _angles(text: str) -> tuple[float, ...]:
 
 def outcome_fields(counts: Counts | None, known: Stations) -> dict[str, float | None]:
     """Error rates, visibilities and S with their errors, null where the detectors do not allow them."""
-    from distribution.outcomes import error_rate, visibility
+    from distribution.correlators import error_rate, visibility
     from distribution.states import Basis
 
     found: dict[str, float | None] = {}

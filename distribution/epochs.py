@@ -19,8 +19,8 @@ from distribution.coincidence import (
     accidental_delays_ps,
     shifted_pairs,
 )
+from distribution.correlators import Counts, outcome_counts
 from distribution.errors import ParameterError
-from distribution.outcomes import Counts, outcome_counts
 from distribution.tags import EMPTY, TimeTags, join
 from distribution.units import PS_PER_S
 

@@ -13,11 +13,11 @@ from distribution.bounds import require
 from distribution.clock import Acquisition, acquire
 from distribution.clock_tracker import ClockTracker
 from distribution.coincidence import CoincidenceSummary, Matches, accidentals, match
+from distribution.correlators import Counts, outcome_counts
 from distribution.epochs import Epoch, EpochCounter
 from distribution.errors import ClockNotFound
 from distribution.estimates import Estimate
 from distribution.g2 import beam_g2, cross_g2, heralded_g2
-from distribution.outcomes import Counts, outcome_counts
 from distribution.skew import Skew, corrected, estimate_skew
 from distribution.stability import Deviation, cell_delays_ps, stability
 from distribution.tags import TimeTags

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from distribution import analysis, formats
+from distribution.correlators import error_rate
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.formats import generic, s15
 from distribution.kernels import histogram as kernels
-from distribution.outcomes import error_rate
 from distribution.pairs import compare
 from distribution.states import Basis, BellState
 from distribution.tags import TimeTags, merge

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distribution.coincidence import accidentals, match, summarise
+from distribution.correlators import error_rate
 from distribution.epochs import Epoch, EpochCounter
 from distribution.errors import ParameterError, QkdError
-from distribution.outcomes import error_rate
 from distribution.states import Basis, BellState
 from distribution.tags import EMPTY, TimeTags
 from tests.reference import epochs as slow

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from distribution.correlators import bell_test, correlator, error_rate, outcome_counts, visibility
 from distribution.errors import ParameterError
 from distribution.estimates import balance, ratio, share
-from distribution.outcomes import bell_test, correlator, error_rate, outcome_counts, visibility
 from distribution.states import Basis, BellDiagonal, BellState
 
 OPTIMAL_A = (0.0, 90.0, 45.0, 135.0)
