@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import drawing, output
+from cli import drawing, output, pair_fields
 from qkd.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -30,13 +30,23 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.option("--uncertainty-s", default=1.0, show_default=True, help="B's offset is looked for within +- this.")
 @click.option("--max-drift-ppm", default=10.0, show_default=True, help="Largest drift of B's clock.")
 @click.option("--state", type=click.Choice(STATES), default="phi+", show_default=True, help="State aimed at.")
+@click.option("--skew", is_flag=True, help="Find each detector's delay and take it off.")
+@click.option("--angles-a", metavar="DEG,...", help="Polarisation each detector of A looks for  [default: 0,90,45,135]")
+@click.option("--angles-b", metavar="DEG,...", help="The same for B.")
+@click.option("--dark-a-cps", default=0.0, show_default=True, help="Dark counts of A, for the heralding efficiencies.")
+@click.option("--dark-b-cps", default=0.0, show_default=True, help="The same for B.")
+@click.option("--epoch-s", type=float, help="Count per epoch of this length, too.")
+@click.option(
+    "--epochs", type=click.Path(path_type=Path), metavar="FILE.csv", help="Write the epochs [default: 1 s each]."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the histogram.")
 def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options: Any) -> None:
     """Counts, rates, clock, coincidences and error rates of recording A, or of A and B together.
 
     The format is found by content: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV. Error rates need
-    recordings of four detectors each, channels 0..3 = H, V, D, A.
+    recordings of four detectors each, channels 0..3 = H, V, D, A. With --angles-a and --angles-b that make a
+    Bell test, S comes with its error. The residual clock is what is left after B's clock was followed.
 
     \b
     Example:  printf '0,0\\n500,1\\n1000000,0\\n1000500,1\\n' > tags.csv && qkd analyse tags.csv
@@ -61,11 +71,12 @@ def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options
 
 
 def _one(
-    path: Path, *, channels: str | None, half_range_ns: float | None, bin_ps: int, window_ps: int, **_: Any
+    path: Path, *, channels: str | None, half_range_ns: float | None, bin_ps: int, window_ps: int, **others: Any
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import cross_correlation, find_comb, find_peak, whole_bin_ps
     from distribution.formats import read
 
+    _refuse_options_of_pairs(others)
     recording = read(path)
     fields = _singles(recording)
     rows = _singles_rows(fields)
@@ -84,6 +95,13 @@ def _one(
     return fields, rows + _correlation_rows(fields["correlation"]), histogram
 
 
+def _refuse_options_of_pairs(options: dict[str, Any]) -> None:
+    for name in ("skew", "angles_a", "angles_b", "dark_a_cps", "dark_b_cps", "epoch_s", "epochs"):
+        if options[name]:
+            option = name.replace("_", "-")
+            raise ParameterError(f"--{option} needs two recordings", hint="name the other station's file, too")
+
+
 def _two(
     path_a: Path,
     path_b: Path,
@@ -95,6 +113,13 @@ def _two(
     max_drift_ppm: float,
     state: str,
     channels: str | None,
+    skew: bool,
+    angles_a: str | None,
+    angles_b: str | None,
+    dark_a_cps: float,
+    dark_b_cps: float,
+    epoch_s: float | None,
+    epochs: Path | None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import whole_bin_ps
     from distribution.formats import read
@@ -102,6 +127,7 @@ def _two(
 
     if channels is not None:
         raise ParameterError(f"--channels {channels} is for one recording", hint="leave it out with two")
+    known = pair_fields.stations(state, angles_a, angles_b, (dark_a_cps, dark_b_cps))
     first, second = read(path_a), read(path_b)
     report = compare(
         first.tags,
@@ -111,10 +137,16 @@ def _two(
         bin_ps=whole_bin_ps(bin_ps, max(first.resolution_ps, second.resolution_ps)),
         uncertainty_s=uncertainty_s,
         max_drift_ppm=max_drift_ppm,
+        correct_skew=skew,
+        epoch_s=1.0 if epochs is not None and epoch_s is None else epoch_s,
+        shape=known.shape,
+        dark_cps=known.dark_cps,
     )
-    by_side = {"a": _singles(first), "b": _singles(second)}
-    fields = {key: {side: by_side[side][key] for side in by_side} for key in by_side["a"]}
-    fields |= _pair_fields(report, state)
+    by_side: dict[str, dict[str, Any]] = {"a": _singles(first), "b": _singles(second)}
+    fields: dict[str, Any] = {key: {side: by_side[side][key] for side in by_side} for key in by_side["a"]}
+    fields |= _pair_fields(report) | pair_fields.measured(report, known)
+    if epochs is not None:
+        pair_fields.write_epochs(epochs, fields.get("epochs", []))
     rows = [(f"{side}: {name}", text) for side in by_side for name, text in _singles_rows(by_side[side])]
     return fields, rows + _pair_rows(fields), report.delays
 
@@ -191,13 +223,10 @@ def _correlation(pair: tuple[int, int], histogram: Histogram, comb: Comb | None,
     return fields
 
 
-def _pair_fields(report: PairReport, state: str) -> dict[str, Any]:
-    """The stable fields of two recordings, and what explains them."""
-    from distribution.analysis import correlator, error_rate
-    from distribution.states import Basis, BellState
-
+def _pair_fields(report: PairReport) -> dict[str, Any]:
+    """Clock and counts of two recordings, and what explains them."""
     model = report.acquisition.model
-    fields: dict[str, Any] = {
+    return {
         "offset_ps": model.offset_ps,
         "drift_ppm": model.drift_ppm,
         "false_alarm": report.acquisition.false_alarm,
@@ -206,12 +235,6 @@ def _pair_fields(report: PairReport, state: str) -> dict[str, Any]:
         "car": report.counts.car,
         "heralding_a": report.counts.heralding_a,
         "heralding_b": report.counts.heralding_b,
-        "qber_z": None,
-        "qber_x": None,
-        # Four detectors in two bases at 0/90 and 45/135 degrees on both sides make no CHSH test.
-        "chsh_s": None,
-        # An inference from the two visibilities, by quantum mechanics: no Bell test.
-        "s_from_visibility": None,
         "reference_ps": model.reference_ps,
         "spread_ps": report.acquisition.spread_ps,
         "window_ps": report.window_ps,
@@ -220,16 +243,8 @@ def _pair_fields(report: PairReport, state: str) -> dict[str, Any]:
         "singles_b": report.counts.singles_b,
         "ambiguous": report.ambiguous,
         "clock_jumps": report.jumps,
-        "outcomes": None,
+        "outcomes": None if report.outcomes is None else report.outcomes.tolist(),
     }
-    if report.outcomes is not None:
-        z, x = correlator(report.outcomes, Basis.Z), correlator(report.outcomes, Basis.X)
-        fields["qber_z"] = error_rate(report.outcomes, Basis.Z, BellState(state))
-        fields["qber_x"] = error_rate(report.outcomes, Basis.X, BellState(state))
-        fields["outcomes"] = report.outcomes.tolist()
-        if z is not None and x is not None:
-            fields["s_from_visibility"] = math.sqrt(2) * (abs(z) + abs(x))
-    return fields
 
 
 def _singles_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
@@ -271,6 +286,7 @@ def _pair_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
     def show(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
+    figure = partial(pair_fields.with_error, fields)
     return [
         ("offset", f"{fields['offset_ps']} ps at {fields['reference_ps']} ps (B minus A)"),
         ("drift", f"{fields['drift_ppm']:.6f} ppm"),
@@ -278,7 +294,11 @@ def _pair_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
         ("coincidences", f"{fields['coincidences']} in {fields['common_seconds']:.6g} s"),
         ("window", f"{fields['window_ps']} ps, full width"),
         ("accidentals", f"{fields['accidentals']:.1f}, CAR {show(fields['car'], '.1f')}"),
-        ("heralding", f"a {show(fields['heralding_a'], '.4f')}, b {show(fields['heralding_b'], '.4f')}"),
-        ("QBER", f"z {show(fields['qber_z'], '.4f')}, x {show(fields['qber_x'], '.4f')}"),
-        ("S from visibility", f"{show(fields['s_from_visibility'], '.3f')} (inferred, no Bell test)"),
+        (
+            "heralding",
+            f"a {figure('heralding_a')}, b {figure('heralding_b')}",
+        ),
+        ("QBER", f"z {figure('qber_z')}, x {figure('qber_x')}"),
+        ("S from visibility", f"{figure('s_from_visibility')} (inferred, no Bell test)"),
+        *pair_fields.rows(fields),
     ]

@@ -1,4 +1,4 @@
-"""What recordings say before any key is made: rates, correlation histograms, combs, outcomes of pairs.
+"""What recordings say before any key is made: rates, correlation histograms, combs.
 
 A correlation histogram counts delays t_b - t_a. Three things may be found in one: a single peak on a flat
 background (pairs from a continuous source), a comb (pulsed light), and a comb with a tooth missing (single
@@ -17,8 +17,7 @@ from scipy.special import pdtr, pdtrc
 
 from distribution.errors import ParameterError
 from distribution.kernels.histogram import add_delays
-from distribution.states import Basis, BellState
-from distribution.tags import Channels, TimesPs, TimeTags
+from distribution.tags import TimesPs, TimeTags
 from distribution.units import PS_PER_S
 
 Counts = npt.NDArray[np.int64]
@@ -246,38 +245,3 @@ def _refine(histogram: Histogram, rough_ps: float) -> tuple[float, float]:
         reach_ps = 2 * reach_ps / steps
     phasor = np.exp(2j * np.pi / period_ps * delay_ps) @ weight
     return period_ps, float(np.angle(phasor) * period_ps / (2 * np.pi))
-
-
-def outcome_counts(channel_a: Channels, channel_b: Channels) -> Counts:
-    """Coincidences of each pair of detectors, shape (4, 4), first index Alice's; channel 0..3 = H, V, D, A.
-
-    Args:
-        channel_a, channel_b: shape (n,), uint8, detectors of each coincidence.
-
-    Raises:
-        ParameterError: a channel above 3, or vectors of unequal length.
-    """
-    if channel_a.shape != channel_b.shape or (channel_a.size and max(channel_a.max(), channel_b.max()) > 3):
-        raise ParameterError("outcomes need two equal vectors of channels 0..3 (H, V, D, A)")
-    pair = channel_a.astype(np.int64) * 4 + channel_b
-    return np.bincount(pair, minlength=16).reshape(4, 4).astype(np.int64)
-
-
-def correlator(counts: Counts, basis: Basis) -> float | None:
-    """E = (equal - different outcomes) / all, both sides measuring in `basis`; None without coincidences.
-
-    Args:
-        counts: shape (4, 4) from `outcome_counts`.
-        basis: Z = H/V, X = D/A.
-    """
-    block = counts[2 * basis.value : 2 * basis.value + 2, 2 * basis.value : 2 * basis.value + 2]
-    total = int(block.sum())
-    return float(2 * int(np.trace(block)) - total) / total if total else None
-
-
-def error_rate(counts: Counts, basis: Basis, state: BellState) -> float | None:
-    """QBER of `basis`, a fraction: outcomes that are not as `state` predicts; None without coincidences."""
-    e = correlator(counts, basis)
-    if e is None:
-        return None
-    return (1 + e) / 2 if state.anticorrelated(basis) else (1 - e) / 2

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from distribution.clock import acquire
 from distribution.clock_tracker import ClockTracker
+from distribution.coarsen import bin_centres_ps, bin_numbers
 from distribution.coincidence import match
 from distribution.states import Basis
 from distribution.units import PS_PER_S, seconds_to_ps
@@ -156,7 +157,7 @@ def _next_epoch(station: Station, params: SessionParameters) -> Steps[Events]:
 
 def _announce(events: Events, bin_ps: int, ended: bool) -> Detections:
     """Times and bases of an epoch, coarsened and packed."""
-    bins = events.t_ps // bin_ps
+    bins = bin_numbers(events.t_ps, bin_ps)
     start = int(bins[0]) if bins.size else 0
     width, deltas = pack_ascending(bins - start)
     return Detections(start, bin_ps, len(events), width, deltas, pack(events.basis), ended)
@@ -198,7 +199,7 @@ class _Announced:
         if message.bin_ps != params.bin_ps or abs(message.start_bin) > LAST_PS // message.bin_ps:
             raise RemoteProtocolError(f"detections in bins of {message.bin_ps} ps from bin {message.start_bin}")
         bins = unpack_ascending(message.width, message.deltas, message.count, largest=LAST_PS // message.bin_ps)
-        t_ps = (bins + message.start_bin) * message.bin_ps + message.bin_ps // 2
+        t_ps = bin_centres_ps(bins + message.start_bin, message.bin_ps)
         if t_ps.size and t_ps[0] < self.last_ps:
             raise RemoteProtocolError("Bob announced detections that precede those announced before")
         self.t_ps = np.concatenate([self.t_ps, t_ps])

@@ -21,6 +21,7 @@ from distribution.tags import EMPTY, TimeTags, join
 from qkd.bits import Bits
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Steps, tags_until
+from qkd.kernels.clicks import group
 from qkd.randomness import SecretBits, take_bits
 
 DETECTORS = 4
@@ -80,16 +81,15 @@ def group_clicks(tags: TimeTags, double_click_ps: int, secrets: SecretBits) -> E
             f"detector {tags.channel.max()} fired, but a two-basis analyser has 0=H 1=V 2=D 3=A",
             hint="select or renumber the channels of this recording first",
         )
-    starts = np.concatenate([[0], np.nonzero(np.diff(tags.t_ps) >= max(double_click_ps, 1))[0] + 1])
-    fired = np.bitwise_or.reduceat(np.left_shift(1, tags.channel), starts)
-    basis = (fired > 3).astype(np.uint8)
-    bit = np.isin(fired, (2, 8)).astype(np.uint8)
-    in_z, in_x = fired & 3, fired >> 2
-    multiple = np.nonzero((in_z == 3) | (in_x == 3) | ((in_z > 0) & (in_x > 0)))[0]
-    across = np.nonzero((in_z > 0) & (in_x > 0))[0]
+    first_ps, number = np.empty(len(tags), np.int64), np.empty(len(tags), np.int64)
+    fired, basis, bit = (np.empty(len(tags), np.uint8) for _ in range(3))
+    gap_ps = max(double_click_ps, 1)
+    events, several = group(tags.t_ps, tags.channel, gap_ps, first_ps, fired, basis, bit, number)
+    multiple = number[:several]
+    across = multiple[(fired[multiple] > 3) & (fired[multiple] & 3 > 0)]
     bit[multiple] = take_bits(secrets, multiple.size)
     basis[across] = take_bits(secrets, across.size)
-    return Events(tags.t_ps[starts], basis, bit, int(multiple.size))
+    return Events(first_ps[:events], basis[:events], bit[:events], int(several))
 
 
 class Station:

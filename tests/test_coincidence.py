@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from distribution.coincidence import MatchStream, accidentals, centre_ps, match, summarise
+from distribution.coincidence import CoincidenceSummary, MatchStream, accidentals, centre_ps, match, summarise
 from distribution.errors import ParameterError
 
 
@@ -33,7 +34,7 @@ def test_earliest_first_each_once() -> None:
     assert found.index_a.tolist() == [0, 1, 3]
     assert found.index_b.tolist() == [0, 1, 3]
     assert found.delay_ps(times(100, 101, 300, 500), times(98, 103, 104, 500, 500)).tolist() == [-2, 2, 0]
-    assert found.ambiguous == 3
+    assert found.ambiguous.tolist() == [True, True, True]
 
 
 def test_times_far_from_the_origin() -> None:
@@ -92,6 +93,35 @@ def test_efficiencies_are_klyshkos() -> None:
     assert summary.car == pytest.approx(18_000 / 7.2 + 1, rel=5 * 0.03)
 
 
+def drawn_summary(rng: np.random.Generator) -> CoincidenceSummary:
+    """One second of 20 000 pairs/s seen with 0.3 and 0.15, 30 000 dark counts/s at b, a window of 5 ns."""
+    born = poisson(rng, 2e4, 1.0)
+    dark = poisson(rng, 3e4, 1.0)
+    a = born[rng.random(born.size) < 0.3]
+    b = np.sort(np.concatenate([born[rng.random(born.size) < 0.15], dark]))
+    found = summarise(a, b, 5000)
+    return replace(found, dark_b=3e4)
+
+
+def test_dark_counts_are_no_photons() -> None:
+    found = drawn_summary(np.random.default_rng(7))
+    # 3000 photons and 30 000 dark counts at b: the known mean of the latter is taken off, their noise, 173, stays.
+    assert found.heralding_a == pytest.approx(0.30, abs=5 * found.heralding_a_error)
+    assert found.heralding_b == pytest.approx(0.15, abs=5 * found.heralding_b_error)
+    assert replace(found, dark_b=0.0).heralding_a < 0.03
+    assert replace(found, dark_b=1e5).heralding_a is replace(found, dark_b=1e5).heralding_a_error is None
+
+
+def test_stated_errors_are_those_of_many_runs() -> None:
+    """400 runs: the spread of each figure is its mean stated error within five sigma of 1/sqrt(800)."""
+    rng = np.random.default_rng(8)
+    runs = [drawn_summary(rng) for _ in range(400)]
+    for name in ("car", "heralding_a", "heralding_b"):
+        values = np.array([getattr(run, name) for run in runs])
+        errors = np.array([getattr(run, f"{name}_error") for run in runs])
+        assert errors.mean() == pytest.approx(values.std(), rel=5 / math.sqrt(800)), name
+
+
 def test_accidentals_of_pulsed_light_come_at_whole_periods() -> None:
     # 10 MHz pulses during 0.02 s, detected with 2 % and 3 % independently: 2e5 x 0.02 x 0.03 = 120 at every period.
     rng = np.random.default_rng(3)
@@ -132,3 +162,27 @@ def test_a_stream_holds_only_what_may_still_pair() -> None:
     found += len(stream.finish())
     assert found == len(match(a, b, 1000))
     assert most < 40  # 10 ms of 1e5 events/s are 1000; only events near the end, and the longest lag there, stay
+
+
+def test_flags_belong_to_pairs() -> None:
+    # 100 could take 98 or 104; 300 and 500 have one partner each; 901 has 896 beside 900.
+    found = match(times(100, 300, 500, 900), times(98, 104, 300, 495, 896, 901), 10)
+    assert found.index_b.tolist() == [0, 2, 3, 4]
+    assert found.ambiguous.tolist() == [True, False, False, True]
+    assert found.ambiguous.dtype == np.bool_
+
+
+def test_a_silent_side_holds_nothing_when_it_is_known_to_be_complete() -> None:
+    rng = np.random.default_rng(6)
+    a, nothing = poisson(rng, 1e5, 1.0), times()
+    known, unknown, most = MatchStream(1000), MatchStream(1000), 0
+    for stop in range(10**10, 10**12 + 1, 10**10):
+        piece = a[slice(*np.searchsorted(a, [stop - 10**10, stop]))]
+        known.feed(piece, nothing, complete_ps=stop)
+        unknown.feed(piece, nothing)
+        most = max(most, known.held)
+    # What may still pair lies in the last window, and the last event before it is kept as a rival.
+    assert most <= 3
+    assert unknown.held == a.size
+    with pytest.raises(ParameterError, match="before the last one ended"):
+        known.feed(nothing, times(10**12 - 1))

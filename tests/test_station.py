@@ -15,6 +15,7 @@ from qkd.exchange.steps import Role, Steps
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits
 from qkd.station import Events, Station, group_clicks
+from tests.reference import clicks as slow
 
 
 def tags(*clicks: tuple[int, int]) -> TimeTags:
@@ -47,6 +48,25 @@ def test_double_clicks_are_kept_with_unbiased_random_bits() -> None:
     assert abs(both.bit.mean() - 0.5) < five_sigma
     assert abs(both.basis.mean() - 0.5) < five_sigma
     assert abs(np.mean(both.bit == both.basis) - 0.5) < five_sigma
+
+
+clicks = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=30)
+
+
+@settings(max_examples=200, deadline=None)
+@given(found=clicks, gap_ps=st.integers(0, 12))
+def test_events_are_those_of_the_slow_grouping(found: list[tuple[int, int]], gap_ps: int) -> None:
+    found = sorted(found, key=lambda click: click[0])
+    events = group_clicks(tags(*found), gap_ps, FixedBits("x"))
+    expected = slow.events(found, gap_ps)
+    assert events.t_ps.tolist() == [t for t, _ in expected]
+    assert events.double_clicks == sum(len(fired) > 1 for _, fired in expected)
+    for basis, bit, (_, fired) in zip(events.basis, events.bit, expected, strict=True):
+        # One detector decides both; several within a basis decide the basis.
+        if len({detector >> 1 for detector in fired}) == 1:
+            assert {basis} == {detector >> 1 for detector in fired}
+        if len(fired) == 1:
+            assert {bit} == {detector & 1 for detector in fired}
 
 
 def test_a_fifth_detector_is_refused() -> None:

@@ -40,24 +40,23 @@ def merge_pairs(
 
 
 @kernel
-def count_ambiguous(
+def flag_ambiguous(
     a_ps: npt.NDArray[np.int64],
     b_ps: npt.NDArray[np.int64],
     half_ps: int,
     index_a: npt.NDArray[np.int64],
     index_b: npt.NDArray[np.int64],
-) -> int:
-    """Number of pairs one of whose events is at most `half_ps` from a neighbour of its partner."""
-    n = np.int64(0)
+    ambiguous: npt.NDArray[np.bool_],
+) -> None:
+    """Mark each pair one of whose events is at most `half_ps` from a neighbour of its partner."""
     for k in range(index_a.size):
         i = index_a[k]
         j = index_b[k]
         rival = i > 0 and b_ps[j] - a_ps[i - 1] <= half_ps
-        rival = rival or (i + 1 < a_ps.size and a_ps[i + 1] - b_ps[j] <= half_ps)
-        rival = rival or (j > 0 and a_ps[i] - b_ps[j - 1] <= half_ps)
-        rival = rival or (j + 1 < b_ps.size and b_ps[j + 1] - a_ps[i] <= half_ps)
-        n += np.int64(rival)
-    return int(n)
+        rival |= i + 1 < a_ps.size and a_ps[i + 1] - b_ps[j] <= half_ps
+        rival |= j > 0 and a_ps[i] - b_ps[j - 1] <= half_ps
+        rival |= j + 1 < b_ps.size and b_ps[j + 1] - a_ps[i] <= half_ps
+        ambiguous[k] = rival
 
 
 @kernel

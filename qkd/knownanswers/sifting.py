@@ -54,7 +54,9 @@ def _clicks(group: Json, test: Json) -> Answer:
 
 def _coincidences(group: Json, test: Json) -> Answer:
     found = match(integers(test["aPs"]), integers(test["bPs"]), group["parameters"]["windowPs"])
-    return Answer({"indexA": found.index_a.tolist(), "indexB": found.index_b.tolist(), "ambiguous": found.ambiguous})
+    return Answer(
+        {"indexA": found.index_a.tolist(), "indexB": found.index_b.tolist(), "ambiguous": int(found.ambiguous.sum())}
+    )
 
 
 def _session(parameters: Json) -> SessionParameters:

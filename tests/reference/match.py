@@ -18,13 +18,13 @@ def greedy_pairs(a: Sequence[int], b: Sequence[int], window_ps: int) -> list[tup
     return pairs
 
 
-def ambiguous_pairs(a: Sequence[int], b: Sequence[int], window_ps: int) -> int:
-    """Greedy pairs one of whose events has more than one partner within the window."""
+def ambiguous_pairs(a: Sequence[int], b: Sequence[int], window_ps: int) -> list[bool]:
+    """For each greedy pair, whether one of its events has more than one partner within the window."""
     half = window_ps // 2
-    return sum(
+    return [
         sum(abs(s - a[i]) <= half for s in b) > 1 or sum(abs(b[j] - t) <= half for t in a) > 1
         for i, j in greedy_pairs(a, b, window_ps)
-    )
+    ]
 
 
 def count_pairs(a: Sequence[int], b: Sequence[int], least_ps: int, most_ps: int) -> int:
