@@ -29,6 +29,15 @@ class Format(Enum):
     S15_A1 = "s-fifteen a1"
     S15_A1_LEGACY = "s-fifteen a1, high word first"
     PTU_T2 = "picoquant ptu, t2"
+    PTU_T3 = "picoquant ptu, t3"
+    HT2 = "picoquant ht2"
+    HT3 = "picoquant ht3"
+    PT2 = "picoquant pt2"
+    PT3 = "picoquant pt3"
+    T3R = "picoquant t3r"
+    SWABIAN_DUMP = "swabian dump"
+    PARQUET = "parquet"
+    PHOTON_HDF5 = "photon-hdf5"
     QUTAG = "qutag"
     NPZ = "npz"
     CSV = "csv"
@@ -45,10 +54,12 @@ class Recording:
         resolution_ps: the tagger's time unit, ps.
         records: records in the file.
         dummies: records without a detection (S-Fifteen: flagged as dummy, or an empty detector pattern).
-        overflows: records that only carry the counter on (PicoQuant).
+        overflows: records that only carry the counter on (PicoQuant) or tell of a full buffer (Swabian).
         markers: records of external marker inputs (PicoQuant), which are no detections.
         rollovers: times that the counter wrapped and was carried on.
         reordered: records that were earlier than the one before them and were moved to their place.
+        lost: what the file says was there and does not hold: detections that the tagger had no room for (Swabian),
+            records that a cut-off file declares (older PicoQuant containers).
         patterns: S-Fifteen only: number of events per detector bit mask.
         device: what the file says about the instrument, or "".
     """
@@ -62,6 +73,7 @@ class Recording:
     markers: int = 0
     rollovers: int = 0
     reordered: int = 0
+    lost: int = 0
     patterns: Mapping[int, int] = field(default_factory=dict)
     device: str = ""
 
