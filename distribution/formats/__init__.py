@@ -1,12 +1,13 @@
 """Time tag files: `read(path)` finds the format by content, never by suffix, and returns a `Recording`.
 
-PTU and NPZ have magic bytes and CSV is plain text. S-Fifteen a1 and quTAG have no signature at all, so they
-are told by whether their records make sense: which lay-out gives ascending times and possible channels. A
-file that fits none is an error that names the first byte which does not fit.
+Vendors' and scientific containers have magic bytes and CSV is plain text. S-Fifteen a1, quTAG and Swabian dumps have no
+signature at all, so they are told by whether their records make sense: which lay-out gives ascending times and
+possible channels. A file that fits none is an error that names the first byte which does not fit.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -18,12 +19,22 @@ from distribution.formats.qutag import fits as fits_qutag
 from distribution.formats.recording import Format, Recording
 from distribution.formats.s15 import WORD_BYTES, read_a1
 from distribution.formats.s15 import fits as fits_a1
+from distribution.formats.swabian import fits as fits_swabian
+from distribution.formats.swabian import read_swabian
 
 __all__ = ["Format", "Recording", "read"]
 
 HEAD_BYTES = 1 << 16
 
-_PTU_MAGIC = b"PQTTTR\0\0"
+# Read by modules that are imported when such a file is met: some of them are large or need an optional library.
+_CONTAINERS = {
+    b"PQTTTR\0\0": ("distribution.formats.ptu", "read_ptu"),
+    b"HydraHarp\0": ("distribution.formats.picoquant", "read_picoquant"),
+    b"PicoHarp 300": ("distribution.formats.picoquant", "read_picoquant"),
+    b"TimeHarp 200": ("distribution.formats.picoquant", "read_picoquant"),
+    b"PAR1": ("distribution.formats.parquet", "read_parquet"),
+    b"\x89HDF\r\n\x1a\n": ("distribution.formats.photon_hdf5", "read_photon_hdf5"),
+}
 # Named, because "is a PNG image" helps more than "time runs backwards at word 1".
 _FOREIGN = {
     b"\x89PNG": "a PNG image",
@@ -33,14 +44,9 @@ _FOREIGN = {
     b"BZh": "bzip2-compressed: decompress it first",
     b"\xfd7zXZ": "xz-compressed: decompress it first",
     b"\x28\xb5\x2f\xfd": "zstd-compressed: decompress it first",
-    b"\x89HDF": "an HDF5 file: export it as NPZ or CSV",
     b"\x93NUMPY": "a single NumPy array: save t_ps and channel together with numpy.savez",
-    b"PAR1": "a Parquet file: export it as NPZ or CSV",
     b"\x7fELF": "a program",
     b"PQHISTO": "a PicoQuant histogram: it has no time tags",
-    b"PicoHarp 300": "an older PicoQuant container: convert it to PTU",
-    b"HydraHarp\0": "an older PicoQuant container: convert it to PTU",
-    b"TimeHarp 200": "an older PicoQuant container: convert it to PTU",
 }
 
 
@@ -65,11 +71,10 @@ def read(path: Path | str) -> Recording:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise TagFormatError(f"{path.name} is {what}", offset=0)
-    if head.startswith(_PTU_MAGIC):
-        # ptufile takes a third of a second to import; only those who need it wait.
-        from distribution.formats.ptu import read_ptu
-
-        return read_ptu(path)
+    for magic, (module, function) in _CONTAINERS.items():
+        if head.startswith(magic):
+            reader: Callable[[Path], Recording] = getattr(importlib.import_module(module), function)
+            return reader(path)
     if head.startswith(NPZ_MAGIC):
         return read_npz(path)
     if not head.translate(None, TEXT_BYTES):
@@ -80,6 +85,8 @@ def read(path: Path | str) -> Recording:
 def _read_unsigned(path: Path, head: bytes) -> Recording:
     """The formats without a signature: take the one whose records make sense."""
     size = path.stat().st_size
+    if fits_swabian(head):
+        return read_swabian(path)
     whole_a1 = size % WORD_BYTES == 0
     whole_qutag = size > HEADER_BYTES and (size - HEADER_BYTES) % RECORD.itemsize == 0
     # Two or three records may make sense as both; then the length decides, and a1 before quTAG.
@@ -95,7 +102,8 @@ def _refuse(path: Path, reader: Callable[[Path], Recording]) -> NoReturn:
     """Say what keeps the file from being read as the format that its length fits best."""
     unknown = TagFormatError(
         f"{path.name} is in no format that we know",
-        hint="known: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV; if it is one of them, it is broken",
+        hint="known: S-Fifteen a1, PicoQuant (PTU, ht2, ht3, pt2, pt3, t3r), quTAG, Swabian dump, Parquet, Photon-HDF5,"
+        " NPZ, CSV; if it is one of them, it is broken",
     )
     try:
         reader(path)

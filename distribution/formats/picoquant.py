@@ -40,7 +40,13 @@ def _fields(*names: str) -> list[tuple[str, str]]:
 
 
 _STOP = _fields("offset", "acquisition_ms", "stop_at", "stop_on_overflow", "restart", "log_scale")
-_DISPLAY = [("axes", "<i4", 4), ("curves", "<i4", 16), ("parameters", "<f4", 9), ("repeat", "<i4", 4), ("script", "S20")]
+_DISPLAY = [
+    ("axes", "<i4", 4),
+    ("curves", "<i4", 16),
+    ("parameters", "<f4", 9),
+    ("repeat", "<i4", 4),
+    ("script", "S20"),
+]
 _TEXT = [("ident", "S16"), ("version", "S6"), ("creator", "S18"), ("creator_version", "S12")]
 _TEXT += [("time", "S18"), ("line_end", "S2"), ("comment", "S256")]
 
@@ -75,7 +81,9 @@ _PICOHARP = np.dtype(
         ("discriminators", "<i4", 4),
         ("resolution_ns", "<f4"),
         ("router", "<i4", 26),
-        *_fields("external", "reserved_1", "reserved_2", "sync_rate", "rate", "stop_after_ms", "stop_reason", "records"),
+        *_fields(
+            "external", "reserved_1", "reserved_2", "sync_rate", "rate", "stop_after_ms", "stop_reason", "records"
+        ),
         *_fields("extra_words"),
     ]
 )

@@ -71,7 +71,7 @@ def read_ptu(path: Path | str, *, sync_period_ps: Fraction | float | None = None
     """
     path = Path(path)
     header, start = read_header(path)
-    kind = header.get("TTResultFormat_TTTRRecType")
+    kind = _whole(header, "TTResultFormat_TTTRRecType")
     if kind in _T2:
         if sync_period_ps is not None:
             raise ParameterError(f"sync_period_ps is for T3 recordings, {path.name} is T2")
@@ -79,8 +79,7 @@ def read_ptu(path: Path | str, *, sync_period_ps: Fraction | float | None = None
     elif kind in _T3:
         form, layout, timing = Format.PTU_T3, _T3[kind], _t3_timing(header, path.name, sync_period_ps)
     else:
-        shown = f"{kind:#010x}" if isinstance(kind, int) else repr(kind)
-        raise TagFormatError(f"{path.name}: record type {shown} is no T2 or T3 type that we know", offset=16)
+        raise TagFormatError(f"{path.name}: record type {kind:#010x} is no T2 or T3 type that we know", offset=16)
     count = _count(path, header, start)
     photons = tttr.decode(path, layout, timing, start=start, records=count)
     return Recording(
@@ -148,7 +147,7 @@ def encode_t2(tags: TimeTags, unit_ps: Fraction) -> tttr.Records:
     if tags.t_ps[0] < 0:
         raise ParameterError(f"T2 records know no negative times, got {tags.t_ps[0]} ps")
     if tags.t_ps[-1] >= (1 << 61) * min(Fraction(1), unit_ps):
-        raise ParameterError(f"a time of {tags.t_ps[-1]} ps is beyond what T2 records of {float(unit_ps):g} ps are read up to")
+        raise ParameterError(f"times reach {tags.t_ps[-1]} ps, beyond what units of {float(unit_ps):g} ps can say")
     units = _to_units(tags.t_ps, unit_ps)
     turns = np.diff(units >> _TIME_BITS, prepend=0)
     before = -(-turns // _MAX_TURNS)
@@ -166,10 +165,10 @@ def encode_t2(tags: TimeTags, unit_ps: Fraction) -> tttr.Records:
 
 def _to_units(t_ps: npt.NDArray[np.int64], unit_ps: Fraction) -> npt.NDArray[np.int64]:
     # Whole units first: t_ps * denominator alone would overflow for times of some days.
-    whole, rest = np.divmod(t_ps, unit_ps.numerator)
-    down = 2 * unit_ps.numerator
-    units: npt.NDArray[np.int64] = whole * unit_ps.denominator + (2 * rest * unit_ps.denominator + unit_ps.numerator) // down
-    return units
+    up, down = unit_ps.denominator, unit_ps.numerator
+    whole = t_ps // down
+    rest = t_ps - down * whole
+    return whole * up + (2 * rest * up + down) // (2 * down)
 
 
 def _unit(header: dict[str, Value], name: str) -> Fraction:
@@ -181,14 +180,15 @@ def _unit(header: dict[str, Value], name: str) -> Fraction:
 
 
 def _t3_timing(header: dict[str, Value], name: str, sync_period_ps: Fraction | float | None) -> Timing:
-    seconds = header.get("MeasDesc_Resolution")
-    if not isinstance(seconds, float) or not 1e-14 <= seconds <= 1e-6:
-        raise TagFormatError(f"{name}: a resolution of {seconds!r} s is absurd")
-    fine_ps = Fraction(seconds * 1e12).limit_denominator(1000)
+    resolution = header.get("MeasDesc_Resolution")
+    if not isinstance(resolution, float) or not 1e-14 <= resolution <= 1e-6:
+        raise TagFormatError(f"{name}: a resolution of {resolution!r} s is absurd")
+    fine_ps = Fraction(resolution * 1e12).limit_denominator(1000)
     stated = header.get("MeasDesc_GlobalResolution")
     period_ps = Fraction(0)
     if sync_period_ps is None:
-        period_ps = tttr.period_of(stated if isinstance(stated, float) else 0.0, _whole(header, "TTResult_SyncRate"), name)
+        seconds = stated if isinstance(stated, float) else 0.0
+        period_ps = tttr.period_of(seconds, _whole(header, "TTResult_SyncRate"), name)
     stop_after_ms = min(max(0, _whole(header, "TTResult_StopAfter")), 1 << 40)
     return tttr.t3_timing(period_ps, fine_ps, stop_after_ms, sync_period_ps)
 

@@ -58,10 +58,11 @@ class Recording:
         markers: records of external marker inputs (PicoQuant), which are no detections.
         rollovers: times that the counter wrapped and was carried on.
         reordered: records that were earlier than the one before them and were moved to their place.
-        lost: what the file says was there and does not hold: detections that the tagger had no room for (Swabian),
-            records that a cut-off file declares (older PicoQuant containers).
         patterns: S-Fifteen only: number of events per detector bit mask.
         device: what the file says about the instrument, or "".
+        clock_id: name of the clock that gave the times, or "".
+        lost: what the file says was there and does not hold: detections that the tagger had no room for (Swabian),
+            records that a cut-off file declares (older PicoQuant containers).
     """
 
     tags: TimeTags
@@ -73,9 +74,10 @@ class Recording:
     markers: int = 0
     rollovers: int = 0
     reordered: int = 0
-    lost: int = 0
     patterns: Mapping[int, int] = field(default_factory=dict)
     device: str = ""
+    clock_id: str = ""
+    lost: int | None = 0
 
     @property
     def events(self) -> int:
@@ -94,14 +96,15 @@ def scale_to_ps(units: npt.NDArray[np.int64], numerator: int, denominator: int) 
 
     Args:
         units: shape (n,), int64.
-        numerator, denominator: the unit in ps as a fraction; their product must stay far below 2^63.
+        numerator, denominator: the unit in ps as a fraction; the denominator at most 2^30, the result below 2^62.
     """
     if denominator == 1:
         return units * numerator
-    # Whole denominators first: units * numerator alone would overflow for times of some days.
-    whole = units // denominator
-    rest = units - denominator * whole
-    return whole * numerator + (2 * rest * numerator + denominator) // (2 * denominator)
+    # Whole picoseconds and whole denominators first: units * numerator alone would overflow for times of some days.
+    whole_ps, rest_ps = divmod(numerator, denominator)
+    turns = units // denominator
+    rest = units - denominator * turns
+    return units * whole_ps + turns * rest_ps + (2 * rest * rest_ps + denominator) // (2 * denominator)
 
 
 def settle_order(

@@ -126,7 +126,9 @@ def period_of(seconds: float, rate_hz: int, name: str) -> Fraction:
     return (by_rate if exact else by_period).limit_denominator(_MAX_T3_DENOMINATOR)
 
 
-def t3_timing(period_ps: Fraction, fine_ps: Fraction, stop_after_ms: int, override_ps: Fraction | float | None) -> Timing:
+def t3_timing(
+    period_ps: Fraction, fine_ps: Fraction, stop_after_ms: int, override_ps: Fraction | float | None
+) -> Timing:
     """Timing of a T3 file.
 
     Args:
@@ -206,16 +208,14 @@ def _kernel_scale(timing: Timing) -> tuple[int, int, int, int, int]:
     return int(coarse), int(coarse_rest), int(fine), int(fine_rest), common
 
 
-def _refuse(
-    name: str, stretch: Records, state: npt.NDArray[np.int64], first: int, start: int, timing: Timing
-) -> None:
+def _refuse(name: str, stretch: Records, state: npt.NDArray[np.int64], first: int, start: int, timing: Timing) -> None:
     at = int(state[kernel.FAULT_AT])
     offset = start + (first + at) * RECORD_BYTES
     what = f"{name}: record {first + at}"
     match int(state[kernel.FAULT]):
         case kernel.FAULT_UNDEFINED:
-            channel = int(stretch[at]) >> 25 & 63
-            raise TagFormatError(f"{what} is a special one of channel {channel}: no such thing is defined", offset=offset)
+            source = int(stretch[at]) >> 25 & 63
+            raise TagFormatError(f"{what} is a special one of channel {source}: that is not defined", offset=offset)
         case kernel.FAULT_TOO_LONG:
             raise TagFormatError(f"{what} carries the time beyond 26 days", offset=offset)
         case _:
