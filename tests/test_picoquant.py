@@ -46,7 +46,7 @@ MODES: dict[tuple[str, str], tuple[Layout, int]] = {
 def words_of(device: str, mode: str, rng: np.random.Generator, count: int) -> Words:
     """Random records of every sort that the layout defines."""
     if device == "pico":
-        channel = rng.choice(np.array([int(mode == "T2"), 1, 2, 3, 4, 15], np.uint32), count)
+        channel = rng.choice(np.array([int(mode == "T3"), 1, 2, 3, 4, 15], np.uint32), count)
         body = rng.integers(0, 1 << 28, count, dtype=np.uint32)
         quiet = (channel == 15) & (rng.random(count) < 0.5)
         return channel << np.uint32(28) | np.where(quiet, body & np.uint32(0xFFF0 if mode == "T3" else 0xFFFFF0), body)

@@ -13,9 +13,11 @@ Source: Photon-HDF5 reference documentation, "Photon-HDF5 format definition", ve
 
 from __future__ import annotations
 
+import datetime
 import io
 import math
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,49 @@ _MAX_TIME_PS = 1 << 62
 # Chunks that were never written cost nothing in a file and everything in memory.
 _MAX_BYTES_PER_BYTE = 1000
 _CHUNK = 1 << 16
+
+# What each field is, in the words of the format definition: validators compare them with attributes called TITLE.
+_TITLES = {
+    "": "A file format for photon-counting detector based single-molecule spectroscopy experiments.",
+    "acquisition_duration": "Measurement duration in seconds.",
+    "description": "A user-defined comment describing the data file.",
+    "identity": "Information about the Photon-HDF5 data file.",
+    "identity/format_name": "Name of the file format.",
+    "identity/format_url": "Official URL for the Photon-HDF5 format.",
+    "identity/format_version": "Version for the Photon-HDF5 format.",
+    "identity/creation_time": "Creation time of the current Photon-HDF5 file.",
+    "identity/software_version": "Version of the software used to create current the Photon-HDF5 file.",
+    "identity/software": "Name of the software used to create the current Photon-HDF5 file.",
+    "photon_data": "Group containing arrays of photon-data.",
+    "photon_data/detectors": "Array of pixel IDs for each timestamp.",
+    "photon_data/timestamps": (
+        "Array of photon timestamps. Units specified in timestamps_units (defined in timestamps_specs/)."
+    ),
+    "photon_data/timestamps_specs": "Specifications for timestamps.",
+    "photon_data/timestamps_specs/timestamps_unit": "Value of 1-unit timestamp-increment in seconds.",
+    "setup/excitation_alternated": (
+        "New in version 0.5. Indicates whether each excitation source is alternated (True, or 1) or not"
+        " alternated (False, or 0)."
+    ),
+    "setup": "Information about the experimental setup.",
+    "setup/lifetime": (
+        "True (i.e. 1) if the measurement includes a nanotimes array of photon arrival times with respect to "
+        "a laser pulse (as in TCSPC measurements)."
+    ),
+    "setup/modulated_excitation": (
+        "True (i.e. 1) if there is any form of excitation modulation of excitation wavelength (as in us-ALEX "
+        "or PAX) or polarization. This field is also True for pulse-interleaved excitation (PIE) or ns-ALEX "
+        "measurements."
+    ),
+    "setup/num_pixels": "Total number of detector pixels.",
+    "setup/num_polarization_ch": "Number of distinct polarization states which are acquired.",
+    "setup/num_spectral_ch": "Number of distinct spectral bands which are acquired.",
+    "setup/num_split_ch": (
+        "Number of distinct detection channels detecting the same spectral band and polarization. This value "
+        "is > 1 when using a non-polarizing beam splitter."
+    ),
+    "setup/num_spots": ('Number of excitation (or detection) "spots" in the sample.'),
+}
 
 
 def read_photon_hdf5(path: Path | str) -> Recording:
@@ -82,6 +127,8 @@ def write_photon_hdf5(
             chunks = (min(_CHUNK, value.size),)
             packed = {"chunks": chunks, "compression": "gzip", "shuffle": True, "fletcher32": True}
             file.create_dataset(name, data=value, **(packed if value.ndim and value.size else {}))
+        for name, title in _TITLES.items():
+            file[f"/{name}"].attrs["TITLE"] = np.bytes_(title)
     write_atomically(Path(path), buffer.getbuffer())
 
 
@@ -89,7 +136,8 @@ def _fields(tags: TimeTags, resolution_ps: float, device: str, clock_id: str) ->
     setup = {"num_pixels": len(tags.counts()), "num_spots": 1, "num_spectral_ch": 1, "num_polarization_ch": 1}
     setup |= {"num_split_ch": 1, "modulated_excitation": 0, "lifetime": 0}
     identity = {"software": "entangled-qkd", "format_name": "Photon-HDF5", "format_version": "0.5"}
-    identity["format_url"] = "http://photon-hdf5.org/"
+    identity |= {"format_url": "http://photon-hdf5.org/", "software_version": _own_version()}
+    identity["creation_time"] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
     user = {"device": device, "clock_id": clock_id}
     return {
         "photon_data/timestamps": tags.t_ps,
@@ -98,10 +146,18 @@ def _fields(tags: TimeTags, resolution_ps: float, device: str, clock_id: str) ->
         "acquisition_duration": np.asarray(tags.span_ps / PS_PER_S),
         "description": np.asarray(np.bytes_("time tags of one station")),
         **{f"setup/{key}": np.asarray(value) for key, value in setup.items()},
+        "setup/excitation_alternated": np.zeros(1, np.int64),
         **{f"identity/{key}": np.asarray(np.bytes_(text)) for key, text in identity.items()},
         "user/entangled_qkd/resolution_ps": np.asarray(resolution_ps),
         **{f"user/entangled_qkd/{key}": np.asarray(np.bytes_(text.encode())) for key, text in user.items() if text},
     }
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("entangled-qkd")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _read(file: Any, path: Path) -> Recording:
