@@ -35,8 +35,9 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options: Any) -> None:
     """Counts, rates, clock, coincidences and error rates of recording A, or of A and B together.
 
-    The format is found by content: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV. Error rates need
-    recordings of four detectors each, channels 0..3 = H, V, D, A.
+    The format is found by content: S-Fifteen a1, PicoQuant (PTU, ht2, ht3, pt2, pt3, t3r), quTAG, Swabian
+    dumps, Parquet, Photon-HDF5, NPZ, CSV. Error rates need recordings of four detectors each, channels
+    0..3 = H, V, D, A.
 
     \b
     Example:  printf '0,0\\n500,1\\n1000000,0\\n1000500,1\\n' > tags.csv && qkd analyse tags.csv
@@ -145,6 +146,7 @@ def _singles(recording: Recording) -> dict[str, Any]:
         "markers": recording.markers,
         "rollovers": recording.rollovers,
         "reordered": recording.reordered,
+        "lost": recording.lost,
     }
 
 
@@ -247,7 +249,7 @@ def _singles_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-_REMARKS = ("dummies", "overflows", "markers", "rollovers", "reordered")
+_REMARKS = ("dummies", "overflows", "markers", "rollovers", "reordered", "lost")
 
 
 def _correlation_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:

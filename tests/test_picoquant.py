@@ -48,6 +48,8 @@ def words_of(device: str, mode: str, rng: np.random.Generator, count: int) -> Wo
     if device == "pico":
         channel = rng.choice(np.array([int(mode == "T3"), 1, 2, 3, 4, 15], np.uint32), count)
         body = rng.integers(0, 1 << 28, count, dtype=np.uint32)
+        if mode == "T3":  # markers are four bits
+            body = np.where(channel == 15, body & np.uint32(0x000FFFFF), body)
         quiet = (channel == 15) & (rng.random(count) < 0.5)
         return channel << np.uint32(28) | np.where(quiet, body & np.uint32(0xFFF0 if mode == "T3" else 0xFFFFF0), body)
     special = rng.integers(0, 2, count, dtype=np.uint32)

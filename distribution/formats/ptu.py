@@ -80,6 +80,8 @@ def read_ptu(path: Path | str, *, sync_period_ps: Fraction | float | None = None
         form, layout, timing = Format.PTU_T3, _T3[kind], _t3_timing(header, path.name, sync_period_ps)
     else:
         raise TagFormatError(f"{path.name}: record type {kind:#010x} is no T2 or T3 type that we know", offset=16)
+    if _whole(header, "TTResultFormat_BitsPerRecord") not in (0, 32):
+        raise TagFormatError(f"{path.name}: {header['TTResultFormat_BitsPerRecord']} bits a record, 32 are known")
     count = _count(path, header, start)
     photons = tttr.decode(path, layout, timing, start=start, records=count)
     return Recording(

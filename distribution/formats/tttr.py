@@ -30,8 +30,8 @@ from distribution.tags import TimeTags
 __all__ = ["SYNC_CHANNEL", "Layout", "Photons", "Timing", "decode", "period_of", "t3_timing"]
 
 RECORD_BYTES = 4
-# 16 MB of records at a time: the file is never in memory as a whole, its tags are.
-_STRETCH = 1 << 22
+# Records are read and decoded 1 MB at a time, which stays in the cache: new memory is touched for the tags only.
+_STRETCH = 1 << 18
 _MAX_T3_DENOMINATOR = 1 << 24
 _PERIOD_RANGE_PS = (100, 10**12)
 # Jitter of the sync input and of its stated rate; a divided sync is wrong by a factor of two at least.
@@ -168,10 +168,13 @@ def decode(path: Path, layout: Layout, timing: Timing, *, start: int, records: i
     t_ps, channel = np.empty(records, np.int64), np.empty(records, np.uint8)
     state = np.zeros(kernel.STATE, np.int64)
     scale = _kernel_scale(timing)
+    buffer = np.empty(min(_STRETCH, records), "<u4")
     with path.open("rb") as file:
         file.seek(start)
         for first in range(0, records, _STRETCH):
-            stretch = np.fromfile(file, "<u4", count=min(_STRETCH, records - first))
+            stretch = buffer[: records - first]
+            if file.readinto(memoryview(stretch)) != stretch.nbytes:
+                raise TagFormatError(f"{path.name} was cut short while it was read", offset=file.tell())
             kernel.decode_records(
                 stretch,
                 layout.bits,
