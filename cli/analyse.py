@@ -29,6 +29,7 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.option("--window-ps", default=1000, show_default=True, help="Coincidence window, FULL width.")
 @click.option("--uncertainty-s", default=1.0, show_default=True, help="B's offset is looked for within +- this.")
 @click.option("--max-drift-ppm", default=10.0, show_default=True, help="Largest drift of B's clock.")
+@click.option("--sync-period-ps", type=float, help="Of T3 recordings, where the file's own is not good enough.")
 @click.option("--state", type=click.Choice(STATES), default="phi+", show_default=True, help="State aimed at.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw the histogram.")
@@ -62,12 +63,19 @@ def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options
 
 
 def _one(
-    path: Path, *, channels: str | None, half_range_ns: float | None, bin_ps: int, window_ps: int, **_: Any
+    path: Path,
+    *,
+    channels: str | None,
+    half_range_ns: float | None,
+    bin_ps: int,
+    window_ps: int,
+    sync_period_ps: float | None,
+    **_: Any,
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import cross_correlation, find_comb, find_peak, whole_bin_ps
     from distribution.formats import read
 
-    recording = read(path)
+    recording = read(path, sync_period_ps=sync_period_ps)
     fields = _singles(recording)
     rows = _singles_rows(fields)
     pair = _channel_pair(recording, channels)
@@ -96,6 +104,7 @@ def _two(
     max_drift_ppm: float,
     state: str,
     channels: str | None,
+    sync_period_ps: float | None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import whole_bin_ps
     from distribution.formats import read
@@ -103,7 +112,7 @@ def _two(
 
     if channels is not None:
         raise ParameterError(f"--channels {channels} is for one recording", hint="leave it out with two")
-    first, second = read(path_a), read(path_b)
+    first, second = (read(path, sync_period_ps=sync_period_ps) for path in (path_a, path_b))
     report = compare(
         first.tags,
         second.tags,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats import Format, parquet, photon_hdf5, swabian
+from distribution.formats.recording import scale_to_ps
 from distribution.formats.swabian import FALLING, RECORD, TagType
 from distribution.tags import EMPTY, TimeTags
 
@@ -68,6 +71,16 @@ def test_every_tag_comes_back(tmp_path: Path, writer: Callable[[Path, TimeTags],
     assert recording.records == recording.events == len(original)
     assert recording.resolution_ps == 1.0
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@settings(deadline=None)
+@given(
+    units=st.lists(st.integers(-(1 << 40), 1 << 40), max_size=20),
+    unit=st.fractions(Fraction(1, 1000), 1 << 20, max_denominator=1 << 24),
+)
+def test_units_become_exactly_rounded_picoseconds(units: list[int], unit: Fraction) -> None:
+    expected = [floor(u * unit + Fraction(1, 2)) for u in units]
+    assert scale_to_ps(np.array(units, np.int64), unit.numerator, unit.denominator).tolist() == expected
 
 
 # --- Swabian -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ its samples (head20.txt), and where they are not published from the shared data 
 from __future__ import annotations
 
 import itertools
+import json
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import ptufile
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ptufile._ptufile import decode_t2_records, decode_t3_records
 
+from cli.main import main
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats import Format, picoquant, ptu, tttr
@@ -269,8 +272,12 @@ def test_the_callers_sync_period_overrides_the_header(tmp_path: Path) -> None:
     for absurd in (0, 1e13):
         with pytest.raises(ParameterError, match="sync_period_ps"):
             ptu.read_ptu(path, sync_period_ps=absurd)
+    assert formats.read(path, sync_period_ps=99_999.999).tags.t_ps.tolist() == [10_000_048]
     with pytest.raises(ParameterError, match="is T2"):
         ptu.read_ptu(find(V30_HEAD), sync_period_ps=12_500)
+    for other in ("picoquant/v10.ht2", "s15/timestamp7_c1234.Aa1.ts"):
+        with pytest.raises(ParameterError, match="T3 recordings"):
+            formats.read(find(other), sync_period_ps=12_500)
 
 
 @pytest.mark.parametrize(
@@ -280,9 +287,11 @@ def test_the_callers_sync_period_overrides_the_header(tmp_path: Path) -> None:
         ({"TTResult_SyncRate": 80_000_000, "MeasDesc_GlobalResolution": 1.25e-8}, "after their sync pulse"),
         ({"TTResult_SyncRate": 20_000_000}, "states a sync period"),
         ({"TTResult_SyncRate": 1_000, "MeasDesc_GlobalResolution": 1e-3}, "measurement ended after"),
-        ({"TTResult_SyncRate": 0, "MeasDesc_GlobalResolution": 0.0}, "gives no sync period"),
-        ({"MeasDesc_GlobalResolution": float("nan")}, "absurd"),
-        ({"MeasDesc_GlobalResolution": -1e-7}, "absurd"),
+        ({"TTResult_SyncRate": 0, "MeasDesc_GlobalResolution": 0.0}, "absurd"),
+        ({"TTResult_SyncRate": 0, "MeasDesc_GlobalResolution": float("nan")}, "absurd"),
+        ({"MeasDesc_GlobalResolution": float("inf")}, "states a sync period"),
+        ({"MeasDesc_GlobalResolution": -1e-7}, "states a sync period"),
+        ({"TTResult_SyncRate": 0, "MeasDesc_GlobalResolution": 1e-300}, "absurd"),
         ({"MeasDesc_Resolution": 0.0}, "resolution"),
         ({"TTResult_NumberOfRecords": -1}, "declares -1"),
         ({"TTResultFormat_TTTRRecType": 0x00020304}, "no T2 or T3 type"),
@@ -296,10 +305,19 @@ def test_headers_that_lie_are_caught(tmp_path: Path, changes: dict[str, Value], 
         formats.read(t3_file(tmp_path / "b.ptu", words, **changes))
 
 
-def test_a_sync_rate_alone_or_a_period_alone_will_do(tmp_path: Path) -> None:
+def test_a_sync_rate_or_a_period_will_do_and_a_divider_explains_their_ratio(tmp_path: Path) -> None:
     words = [t3_word(0, 1000, 0)]
-    for changes in ({"TTResult_SyncRate": 0}, {"MeasDesc_GlobalResolution": 0.0}):
+    before_divider: dict[str, Value] = {"TTResult_SyncRate": 80_000_000, "HWSync_Divider": 8}
+    for changes in ({"TTResult_SyncRate": 0}, {"MeasDesc_GlobalResolution": 0.0}, before_divider):
         assert formats.read(t3_file(tmp_path / "a.ptu", words, **changes)).tags.t_ps.tolist() == [10**8]
+
+
+def test_the_command_takes_a_sync_period(tmp_path: Path) -> None:
+    path = t3_file(tmp_path / "a.ptu", [t3_word(0, 100, 0), t3_word(0, 300, 0)])
+    done = CliRunner().invoke(main, ["analyse", str(path), "--sync-period-ps", "50000", "--json"])
+    assert done.exit_code == 0, done.output
+    fields = json.loads(done.output)
+    assert (fields["format"], fields["seconds"], fields["lost"]) == ("picoquant ptu, t3", 1e-5, 0)
 
 
 # --- PTU, written ------------------------------------------------------------------------------------------------
@@ -461,7 +479,7 @@ def test_pt3(tmp_path: Path) -> None:
         (0x154, struct.pack("<i", 7), "mode 7"),
         (0x160, struct.pack("<d", float("inf")), "resolution"),
         (0x298, struct.pack("<i", -1), "inputs"),
-        (0x308, struct.pack("<i", 0), "no sync period"),
+        (0x308, struct.pack("<i", 0), "absurd"),
         (0x308, struct.pack("<i", 998_898 * 4), "after their sync pulse"),
         (0x308, struct.pack("<i", 998_898 // 4), "measurement ended after"),
         (0x314, struct.pack("<i", 1 << 20), "imaging header"),

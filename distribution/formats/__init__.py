@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
-from distribution.errors import TagFormatError
+from distribution.errors import ParameterError, TagFormatError
 from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv, read_npz
 from distribution.formats.qutag import HEADER_BYTES, RECORD, read_qutag
 from distribution.formats.qutag import fits as fits_qutag
@@ -35,6 +36,7 @@ _CONTAINERS = {
     b"PAR1": ("distribution.formats.parquet", "read_parquet"),
     b"\x89HDF\r\n\x1a\n": ("distribution.formats.photon_hdf5", "read_photon_hdf5"),
 }
+_TAKE_SYNC_PERIOD = ("read_ptu", "read_picoquant")
 # Named, because "is a PNG image" helps more than "time runs backwards at word 1".
 _FOREIGN = {
     b"\x89PNG": "a PNG image",
@@ -50,17 +52,20 @@ _FOREIGN = {
 }
 
 
-def read(path: Path | str) -> Recording:
+def read(path: Path | str, *, sync_period_ps: Fraction | float | None = None) -> Recording:
     """Read a recording of any format that we know.
 
     Args:
         path: the file.
+        sync_period_ps: for PicoQuant's T3 recordings: the period of the sync input, ps, where the caller knows it
+            better than the file; None: what the file says.
 
     Returns:
         Its tags, with counts that add up.
 
     Raises:
         TagFormatError: the file is empty, cut short, shuffled or no tag file.
+        ParameterError: a sync period for a file that has none.
         OSError: it cannot be opened.
     """
     path = Path(path)
@@ -71,10 +76,13 @@ def read(path: Path | str) -> Recording:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise TagFormatError(f"{path.name} is {what}", offset=0)
+    timing = {} if sync_period_ps is None else {"sync_period_ps": sync_period_ps}
     for magic, (module, function) in _CONTAINERS.items():
-        if head.startswith(magic):
-            reader: Callable[[Path], Recording] = getattr(importlib.import_module(module), function)
-            return reader(path)
+        if head.startswith(magic) and (not timing or function in _TAKE_SYNC_PERIOD):
+            reader: Callable[..., Recording] = getattr(importlib.import_module(module), function)
+            return reader(path, **timing)
+    if timing:
+        raise ParameterError(f"sync_period_ps is for PicoQuant's T3 recordings, {path.name} is none")
     if head.startswith(NPZ_MAGIC):
         return read_npz(path)
     if not head.translate(None, TEXT_BYTES):

@@ -190,7 +190,8 @@ def _t3_timing(header: dict[str, Value], name: str, sync_period_ps: Fraction | f
     period_ps = Fraction(0)
     if sync_period_ps is None:
         seconds = stated if isinstance(stated, float) else 0.0
-        period_ps = tttr.period_of(seconds, _whole(header, "TTResult_SyncRate"), name)
+        divider = min(max(1, _whole(header, "HWSync_Divider")), 1 << 16)
+        period_ps = tttr.period_of(seconds, _whole(header, "TTResult_SyncRate"), name, divider=divider)
     stop_after_ms = min(max(0, _whole(header, "TTResult_StopAfter")), 1 << 40)
     return tttr.t3_timing(period_ps, fine_ps, stop_after_ms, sync_period_ps)
 

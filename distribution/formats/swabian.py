@@ -7,6 +7,9 @@ lost.
 
 Swabian numbers a falling edge of input n as -n. Channels here are unsigned, so rising n is channel n and falling n is
 channel 128 + n. Nothing in the file says what it is: it is recognised by records that make sense.
+
+Swabian's newer .ttbin files are not read: their format is documented through Swabian's closed library only, and that
+(version 2.22.6) makes and replays them only on computers to which a Time Tagger has once been connected.
 """
 
 from __future__ import annotations

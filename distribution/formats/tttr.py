@@ -93,37 +93,35 @@ class Photons:
     reordered: int
 
 
-def period_of(seconds: float, rate_hz: int, name: str) -> Fraction:
+def period_of(seconds: float, rate_hz: int, name: str, *, divider: int = 1) -> Fraction:
     """The sync period (ps) that a header states, as a fraction.
 
     Args:
         seconds: the period, s, or 0 if only the rate is stated.
         rate_hz: the rate, Hz, or 0 if only the period is stated.
         name: of the file, for messages.
+        divider: of the sync input: the rate may be meant before it, a period is what one count is worth.
 
     Raises:
         TagFormatError: neither is there, they contradict each other, or the period is absurd.
     """
-    by_rate = Fraction(10**12, rate_hz) if rate_hz > 0 else None
-    lowest, highest = _PERIOD_RANGE_PS
-    by_period = None
-    if math.isfinite(seconds) and lowest <= seconds * 1e12 <= highest:
-        by_period = Fraction(seconds) * 10**12
-    elif seconds:
-        raise TagFormatError(f"{name}: a sync period of {seconds!r} s is absurd", hint=_GIVE_PERIOD)
-    if by_period is None and (by_rate is None or not lowest <= by_rate <= highest):
-        raise TagFormatError(f"{name}: a sync rate of {rate_hz} Hz gives no sync period", hint=_GIVE_PERIOD)
-    if by_period is None or by_rate is None:
-        return (by_period or by_rate or Fraction(0)).limit_denominator(_MAX_T3_DENOMINATOR)
-    if not 1 / _SLACK <= by_period / by_rate <= _SLACK:
+    by_rate = [Fraction(10**12, rate_hz) * k for k in (1, divider)] if rate_hz > 0 else []
+    period = Fraction(seconds) * 10**12 if math.isfinite(seconds) else Fraction(0)
+    near = [other for other in by_rate if 1 / _SLACK <= period / other <= _SLACK]
+    if seconds and by_rate and not near:
         raise TagFormatError(
-            f"{name}: the header states a sync period of {float(by_period):.6g} ps and a rate of {rate_hz} Hz,"
-            f" which is {float(by_rate):.6g} ps",
+            f"{name}: the header states a sync period of {seconds:.6g} s and a sync rate of {rate_hz} Hz",
             hint=_GIVE_PERIOD,
         )
     # A period that is the rate's reciprocal to all digits of a double was computed from it: take the exact one.
-    exact = abs(by_period / by_rate - 1) < Fraction(1, 10**14)
-    return (by_rate if exact else by_period).limit_denominator(_MAX_T3_DENOMINATOR)
+    computed = [other for other in near if abs(period / other - 1) < Fraction(1, 10**14)]
+    best = next(iter(computed or ([period] if seconds else by_rate)), Fraction(0))
+    lowest, highest = _PERIOD_RANGE_PS
+    if not lowest <= best <= highest:
+        raise TagFormatError(
+            f"{name}: a sync period of {seconds!r} s and a sync rate of {rate_hz} Hz are absurd", hint=_GIVE_PERIOD
+        )
+    return best.limit_denominator(_MAX_T3_DENOMINATOR)
 
 
 def t3_timing(
@@ -173,7 +171,7 @@ def decode(path: Path, layout: Layout, timing: Timing, *, start: int, records: i
         file.seek(start)
         for first in range(0, records, _STRETCH):
             stretch = buffer[: records - first]
-            if file.readinto(memoryview(stretch)) != stretch.nbytes:
+            if file.readinto(stretch.data) != stretch.nbytes:
                 raise TagFormatError(f"{path.name} was cut short while it was read", offset=file.tell())
             kernel.decode_records(
                 stretch,
@@ -200,7 +198,7 @@ def decode(path: Path, layout: Layout, timing: Timing, *, start: int, records: i
     return Photons(tags, int(state[kernel.OVERFLOWS]), int(state[kernel.MARKERS]), reordered)
 
 
-_GIVE_PERIOD = "give the true period as sync_period_ps"
+_GIVE_PERIOD = "give the true period as sync_period_ps (qkd analyse --sync-period-ps)"
 
 
 def _kernel_scale(timing: Timing) -> tuple[int, int, int, int, int]:

@@ -20,7 +20,7 @@ from distribution.formats.ptu_header import build_header
 from distribution.tags import TimeTags
 from tests.data_files import find
 
-FILES = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # What reading a file of some kilobytes may take on top of a hundred times its size: imports, the kernel, buffers.
 BASE_BYTES = 48 << 20
 
