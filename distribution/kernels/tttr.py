@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from distribution.kernels._jit import inlined, kernel
 
-# Bit layouts of a record, most significant bit first; n is the coarse count, d the time behind it (0 bits in T2).
-HARP, PICOHARP, TIMEHARP200 = 0, 1, 2
-"""special(1) channel(6) d n; channel(4) d n; reserved(1) valid(1) channel(2) d(12) n(16)."""
+# Bits of a record from the top, where n is the coarse count and d the fine time after it (no bits in T2):
+# special(1) channel(6) d n;  channel(4) d n;  reserved(1) valid(1) channel(2) d(12) n(16).
+HARP, PICOHARP, TIMEHARP200 = range(3)
 
 SYNC_CHANNEL = 64
 # 26 days; the margin below 2^61 is more than any coarse count, so that 2^62 ps of wraps, rounded down, pass it.
@@ -20,8 +20,8 @@ FAULT_UNDEFINED, FAULT_TOO_LONG, FAULT_LATE = 1, 2, 3
 BASE, REST, LATEST, LONGEST, PHOTONS, OVERFLOWS, MARKERS, BACK, FAULT, FAULT_AT = range(10)
 STATE = 10
 
-
-PHOTON, OVERFLOW, MARKER, UNDEFINED = 0, 1, 2, 3  # what a special record can be
+# What a special record can be.
+PHOTON, OVERFLOW, MARKER, UNDEFINED = range(4)
 
 
 @inlined
