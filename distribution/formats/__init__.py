@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from distribution.errors import ParameterError, TagFormatError
-from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv, read_npz
+from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv
 from distribution.formats.qutag import HEADER_BYTES, RECORD, read_qutag
 from distribution.formats.qutag import fits as fits_qutag
 from distribution.formats.recording import Format, Recording
@@ -27,8 +27,9 @@ __all__ = ["Format", "Recording", "read"]
 
 HEAD_BYTES = 1 << 16
 
-# Read by modules that are imported when such a file is met: some of them are large or need an optional library.
-_CONTAINERS = {
+# Magic bytes -> module and function of the reader, imported only by those who need it.
+_READERS = {
+    NPZ_MAGIC: ("distribution.formats.generic", "read_npz"),
     b"PQTTTR\0\0": ("distribution.formats.ptu", "read_ptu"),
     b"HydraHarp\0": ("distribution.formats.picoquant", "read_picoquant"),
     b"PicoHarp 300": ("distribution.formats.picoquant", "read_picoquant"),
@@ -77,14 +78,12 @@ def read(path: Path | str, *, sync_period_ps: Fraction | float | None = None) ->
         if head.startswith(magic):
             raise TagFormatError(f"{path.name} is {what}", offset=0)
     timing = {} if sync_period_ps is None else {"sync_period_ps": sync_period_ps}
-    for magic, (module, function) in _CONTAINERS.items():
+    for magic, (module, function) in _READERS.items():
         if head.startswith(magic) and (not timing or function in _TAKE_SYNC_PERIOD):
             reader: Callable[..., Recording] = getattr(importlib.import_module(module), function)
             return reader(path, **timing)
     if timing:
         raise ParameterError(f"sync_period_ps is for PicoQuant's T3 recordings, {path.name} is none")
-    if head.startswith(NPZ_MAGIC):
-        return read_npz(path)
     if not head.translate(None, TEXT_BYTES):
         return read_csv(path)
     return _read_unsigned(path, head)
