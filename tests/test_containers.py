@@ -300,6 +300,19 @@ def test_photon_hdf5_keeps_the_headings(tmp_path: Path) -> None:
     assert same(recording.tags, original)
 
 
+def test_photon_hdf5_is_what_the_format_says(tmp_path: Path) -> None:
+    h5py = need("h5py")
+    photon_hdf5.write_photon_hdf5(tmp_path / "x", tags([1000, 3000], [2, 0]))
+    with h5py.File(tmp_path / "x") as file:
+        assert file.attrs["format_name"] == b"Photon-HDF5"
+        assert file["photon_data/timestamps"][:].tolist() == [1000, 3000]
+        assert file["photon_data/timestamps_specs/timestamps_unit"][()] == 1e-12
+        assert file["photon_data/detectors"][:].tolist() == [2, 0]
+        assert file["setup/num_pixels"][()] == 2
+        untitled = [name for name in ("photon_data", "setup", "identity") if "TITLE" not in file[name].attrs]
+        assert untitled == []
+
+
 # --- Without the libraries ---------------------------------------------------------------------------------------
 
 
