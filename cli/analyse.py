@@ -29,6 +29,7 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.option("--window-ps", default=1000, show_default=True, help="Coincidence window, FULL width.")
 @click.option("--uncertainty-s", default=1.0, show_default=True, help="B's offset is looked for within +- this.")
 @click.option("--max-drift-ppm", default=10.0, show_default=True, help="Largest drift of B's clock.")
+@click.option("--sync-period-ps", type=float, help="Of T3 recordings, where the file's own is not good enough.")
 @click.option("--state", type=click.Choice(STATES), default="phi+", show_default=True, help="State aimed at.")
 @click.option("--skew", is_flag=True, help="Find each detector's delay and take it off.")
 @click.option("--angles-a", metavar="DEG,...", help="Polarisation each detector of A looks for  [default: 0,90,45,135]")
@@ -44,9 +45,10 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options: Any) -> None:
     """Counts, rates, clock, coincidences and error rates of recording A, or of A and B together.
 
-    The format is found by content: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV. Error rates need
-    recordings of four detectors each, channels 0..3 = H, V, D, A. With --angles-a and --angles-b that make a
-    Bell test, S comes with its error. The residual clock is what is left after B's clock was followed.
+    The format is found by content: S-Fifteen a1, PicoQuant (PTU, ht2, ht3, pt2, pt3, t3r), quTAG, Swabian
+    dumps, Parquet, Photon-HDF5, NPZ, CSV. Error rates need recordings of four detectors each, channels
+    0..3 = H, V, D, A. With --angles-a and --angles-b that make a Bell test, S comes with its error. The
+    residual clock is what is left after B's clock was followed.
 
     \b
     Example:  printf '0,0\\n500,1\\n1000000,0\\n1000500,1\\n' > tags.csv && qkd analyse tags.csv
@@ -71,13 +73,20 @@ def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options
 
 
 def _one(
-    path: Path, *, channels: str | None, half_range_ns: float | None, bin_ps: int, window_ps: int, **others: Any
+    path: Path,
+    *,
+    channels: str | None,
+    half_range_ns: float | None,
+    bin_ps: int,
+    window_ps: int,
+    sync_period_ps: float | None,
+    **others: Any,
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import cross_correlation, find_comb, find_peak, whole_bin_ps
     from distribution.formats import read
 
     _refuse_options_of_pairs(others)
-    recording = read(path)
+    recording = read(path, sync_period_ps=sync_period_ps)
     fields = _singles(recording)
     rows = _singles_rows(fields)
     pair = _channel_pair(recording, channels)
@@ -120,6 +129,7 @@ def _two(
     dark_b_cps: float,
     epoch_s: float | None,
     epochs: Path | None,
+    sync_period_ps: float | None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]], Histogram | None]:
     from distribution.analysis import whole_bin_ps
     from distribution.formats import read
@@ -128,7 +138,7 @@ def _two(
     if channels is not None:
         raise ParameterError(f"--channels {channels} is for one recording", hint="leave it out with two")
     known = pair_fields.stations(state, angles_a, angles_b, (dark_a_cps, dark_b_cps))
-    first, second = read(path_a), read(path_b)
+    first, second = (read(path, sync_period_ps=sync_period_ps) for path in (path_a, path_b))
     report = compare(
         first.tags,
         second.tags,
@@ -177,6 +187,7 @@ def _singles(recording: Recording) -> dict[str, Any]:
         "markers": recording.markers,
         "rollovers": recording.rollovers,
         "reordered": recording.reordered,
+        "lost": recording.lost,
     }
 
 
@@ -262,7 +273,7 @@ def _singles_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-_REMARKS = ("dummies", "overflows", "markers", "rollovers", "reordered")
+_REMARKS = ("dummies", "overflows", "markers", "rollovers", "reordered", "lost")
 
 
 def _correlation_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """Readers against real recordings, writers against readers, and damaged files against their errors.
 
 Expected counts come from the projects that published the recordings: fpfind (its tests/data README and its
-docs/user/parser.md, read with its own parser), the ETA project, PicoQuant's acquisition settings inside the files,
-and libpicoquant's decoded list beside v30_t2.ptu. Where they are not published, the shared data README gives them.
+docs/user/parser.md, read with its own parser) and the ETA project. Where they are not published, the shared data README
+gives them. PicoQuant's files have tests/test_picoquant.py, tables and other containers tests/test_containers.py.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from ptufile._ptufile import decode_t2_records
-from ptufile.ptufile import T2_RECORD_DTYPE
 
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
-from distribution.formats import Format, generic, ptu, qutag, s15
+from distribution.formats import Format, generic, qutag, s15
 from distribution.kernels.words import split_words
 from distribution.tags import EMPTY, TimeTags
 from tests.data_files import find
@@ -30,7 +27,6 @@ from tests.reference.words import split_word
 S15_PLAIN = "s15/timestamp7_c1234.Aa1.ts"
 S15_LEGACY = "s15/timestamp7_c14_rollover.Aa1fX.ts"
 QUTAG = "qutag/19_qutag_80MHz_HBT_sync_filtered.qutag"
-HYDRAHARP = "picoquant/200204_HH400_T2_320MHz_HBT.timeres"
 V30 = "picoquant/v30_t2.ptu"
 
 
@@ -158,96 +154,6 @@ def test_s15_refuses_what_it_cannot_write() -> None:
         s15.encode_words(tags([-1], [0]))
     assert s15.encode_words(EMPTY) == b""
     assert len(s15.decode_words(b"")) == 0
-
-
-# --- PicoQuant ---------------------------------------------------------------------------------------------------
-
-
-def test_hydraharp_counts() -> None:
-    recording = formats.read(find(HYDRAHARP))
-    assert recording.format is Format.PTU_T2
-    assert (recording.records, recording.overflows, recording.markers) == (409_482, 25_463, 0)
-    assert recording.tags.counts() == {0: 159_298, 1: 224_721}
-    # The header's acquisition time is 1000 ms, and a photon comes every 2.6 us.
-    assert recording.seconds == pytest.approx(1.0, abs=1e-4)
-    assert adds_up(recording)
-
-
-def test_v30_counts_and_acquisition_time() -> None:
-    recording = formats.read(find(V30))
-    assert (recording.records, recording.overflows, recording.events) == (435_319, 129_754, 305_565)
-    # 5000 ms by the header; a photon every 16 us. Wraps of 33 552 000 would end 360 us too early.
-    assert 0 < 5_000_000_000_000 - int(recording.tags.t_ps[-1]) < 100_000_000
-    assert 33_552_000 < int((recording.tags.t_ps % (1 << 25)).max()) < 33_554_432
-    assert adds_up(recording)
-
-
-def test_v30_first_photons_are_libpicoquants_but_for_the_wrap() -> None:
-    """The list takes 33 552 000 units a wrap, as HydraHarp version 1 did; this file says 2.0 and holds larger times.
-
-    So list entry = ours - 2432 * (wraps before it), exactly. The whole file tells which wrap is right: its photons'
-    times between wraps reach 33 554 382, and it ends at 5.000 s only so (test above).
-    """
-    listed = np.loadtxt(find("picoquant/v30_t2.ptu.head20.txt"), delimiter=",", dtype=np.int64)
-    head = find("picoquant/v30_t2_first400.ptu")
-    t_ps = formats.read(head).tags.t_ps[: len(listed)]
-    assert len(listed) == 100
-    wraps = t_ps // (1 << 25)
-    assert np.array_equal(listed[:, 1], t_ps - (33_554_432 - 33_552_000) * wraps)
-
-
-def t2_records(kind: int, rng: np.random.Generator, count: int) -> npt.NDArray[np.uint32]:
-    """Random T2 records of every sort that the layout defines."""
-    if kind == 0x00010203:
-        channel = rng.choice(np.array([0, 1, 2, 3, 4, 15], np.uint32), count)
-        return channel << np.uint32(28) | rng.integers(0, 1 << 28, count, dtype=np.uint32)
-    special = rng.integers(0, 2, count, dtype=np.uint32)
-    channel = np.where(special, rng.choice([0, 1, 2, 4, 15, 63], count), rng.integers(0, 63, count)).astype(np.uint32)
-    low = rng.integers(0, 1 << 25, count, dtype=np.uint32)
-    low = np.where(channel == 63, rng.integers(0, 9, count), low).astype(np.uint32)
-    return special << np.uint32(31) | channel << np.uint32(25) | low
-
-
-def test_t2_record_that_the_layout_does_not_define() -> None:
-    with pytest.raises(TagFormatError, match="channel 40") as caught:
-        ptu.decode_t2(np.array([5, 1 << 31 | 40 << 25 | 7], np.uint32), 0x01010204, header_bytes=96)
-    assert caught.value.offset == 100
-
-
-@pytest.mark.parametrize("kind", [0x00010203, 0x00010204, 0x01010204])
-def test_t2_records_against_ptufile(kind: int) -> None:
-    """ptufile's compiled decoder is an independent reading, except that it merges sync into channel 0."""
-    records = t2_records(kind, np.random.default_rng(kind), 20_000)
-    expected = np.zeros(records.size, T2_RECORD_DTYPE)
-    decode_t2_records(expected, records, kind)
-    ours = ptu.decode_t2(records, kind)
-    photon = ~(ours.is_overflow | ours.is_marker)
-    assert np.array_equal(expected["channel"] >= 0, photon)
-    assert np.array_equal(expected["marker"] > 0, ours.is_marker)
-    channel = np.where(ours.channel == ptu.SYNC_CHANNEL, 0, ours.channel)
-    assert np.array_equal(expected["channel"][photon], channel[photon])
-    assert np.array_equal(expected["time"][photon].astype(np.int64), ours.units[photon])
-
-
-def test_sync_events_keep_their_own_channel() -> None:
-    records = np.array([5, 1 << 31 | 7, 1 << 25 | 9], np.uint32)
-    decoded = ptu.decode_t2(records, 0x01010204)
-    assert decoded.channel.tolist() == [0, ptu.SYNC_CHANNEL, 1]
-    assert decoded.units.tolist() == [5, 7, 9]
-
-
-@pytest.mark.parametrize("name", ["v10.ht2", "v20.ht2", "v10.ht3", "v20.ht3", "v50.t3r"])
-def test_older_picoquant_containers_are_named(name: str) -> None:
-    with pytest.raises(TagFormatError, match="older PicoQuant container"):
-        formats.read(find(f"picoquant/{name}"))
-
-
-def test_ptu_cut_short(tmp_path: Path) -> None:
-    data = find("picoquant/v30_t2_first400.ptu").read_bytes()
-    for keep in (len(data) - 1, len(data) - 400, 3000, 60, 9):
-        (tmp_path / "cut.ptu").write_bytes(data[:keep])
-        with pytest.raises(TagFormatError):
-            formats.read(tmp_path / "cut.ptu")
 
 
 # --- quTAG -------------------------------------------------------------------------------------------------------
@@ -385,11 +291,11 @@ def test_two_files_joined_in_the_wrong_order_are_refused(tmp_path: Path) -> None
     assert caught.value.offset == 8000
 
 
-def test_reading_a1_does_not_import_ptufile() -> None:
+def test_reading_a1_imports_no_libraries_of_containers() -> None:
     code = (
         "import sys; from distribution import formats;"
-        f"formats.read({str(find(S15_PLAIN))!r}); print('ptufile' in sys.modules)"
+        f"formats.read({str(find(S15_PLAIN))!r}); print({{'ptufile', 'pyarrow', 'h5py'}} & set(sys.modules))"
     )
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"

@@ -1,29 +1,43 @@
 """Time tag files: `read(path)` finds the format by content, never by suffix, and returns a `Recording`.
 
-PTU and NPZ have magic bytes and CSV is plain text. S-Fifteen a1 and quTAG have no signature at all, so they
-are told by whether their records make sense: which lay-out gives ascending times and possible channels. A
-file that fits none is an error that names the first byte which does not fit.
+Vendors' and scientific containers have magic bytes and CSV is plain text. S-Fifteen a1, quTAG and Swabian dumps have no
+signature at all, so they are told by whether their records make sense: which lay-out gives ascending times and
+possible channels. A file that fits none is an error that names the first byte which does not fit.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
-from distribution.errors import TagFormatError
-from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv, read_npz
+from distribution.errors import ParameterError, TagFormatError
+from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv
 from distribution.formats.qutag import HEADER_BYTES, RECORD, read_qutag
 from distribution.formats.qutag import fits as fits_qutag
 from distribution.formats.recording import Format, Recording
 from distribution.formats.s15 import WORD_BYTES, read_a1
 from distribution.formats.s15 import fits as fits_a1
+from distribution.formats.swabian import fits as fits_swabian
+from distribution.formats.swabian import read_swabian
 
 __all__ = ["Format", "Recording", "read"]
 
 HEAD_BYTES = 1 << 16
 
-_PTU_MAGIC = b"PQTTTR\0\0"
+# Magic bytes -> module and function of the reader, imported only by those who need it.
+_READERS = {
+    NPZ_MAGIC: ("distribution.formats.generic", "read_npz"),
+    b"PQTTTR\0\0": ("distribution.formats.ptu", "read_ptu"),
+    b"HydraHarp\0": ("distribution.formats.picoquant", "read_picoquant"),
+    b"PicoHarp 300": ("distribution.formats.picoquant", "read_picoquant"),
+    b"TimeHarp 200": ("distribution.formats.picoquant", "read_picoquant"),
+    b"PAR1": ("distribution.formats.parquet", "read_parquet"),
+    b"\x89HDF\r\n\x1a\n": ("distribution.formats.photon_hdf5", "read_photon_hdf5"),
+}
+_TAKE_SYNC_PERIOD = ("read_ptu", "read_picoquant")
 # Named, because "is a PNG image" helps more than "time runs backwards at word 1".
 _FOREIGN = {
     b"\x89PNG": "a PNG image",
@@ -33,28 +47,26 @@ _FOREIGN = {
     b"BZh": "bzip2-compressed: decompress it first",
     b"\xfd7zXZ": "xz-compressed: decompress it first",
     b"\x28\xb5\x2f\xfd": "zstd-compressed: decompress it first",
-    b"\x89HDF": "an HDF5 file: export it as NPZ or CSV",
     b"\x93NUMPY": "a single NumPy array: save t_ps and channel together with numpy.savez",
-    b"PAR1": "a Parquet file: export it as NPZ or CSV",
     b"\x7fELF": "a program",
     b"PQHISTO": "a PicoQuant histogram: it has no time tags",
-    b"PicoHarp 300": "an older PicoQuant container: convert it to PTU",
-    b"HydraHarp\0": "an older PicoQuant container: convert it to PTU",
-    b"TimeHarp 200": "an older PicoQuant container: convert it to PTU",
 }
 
 
-def read(path: Path | str) -> Recording:
+def read(path: Path | str, *, sync_period_ps: Fraction | float | None = None) -> Recording:
     """Read a recording of any format that we know.
 
     Args:
         path: the file.
+        sync_period_ps: for PicoQuant's T3 recordings: the period of the sync input, ps, where the caller knows it
+            better than the file; None: what the file says.
 
     Returns:
         Its tags, with counts that add up.
 
     Raises:
         TagFormatError: the file is empty, cut short, shuffled or no tag file.
+        ParameterError: a sync period for a file that has none.
         OSError: it cannot be opened.
     """
     path = Path(path)
@@ -65,13 +77,13 @@ def read(path: Path | str) -> Recording:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise TagFormatError(f"{path.name} is {what}", offset=0)
-    if head.startswith(_PTU_MAGIC):
-        # ptufile takes a third of a second to import; only those who need it wait.
-        from distribution.formats.ptu import read_ptu
-
-        return read_ptu(path)
-    if head.startswith(NPZ_MAGIC):
-        return read_npz(path)
+    timing = {} if sync_period_ps is None else {"sync_period_ps": sync_period_ps}
+    for magic, (module, function) in _READERS.items():
+        if head.startswith(magic) and (not timing or function in _TAKE_SYNC_PERIOD):
+            reader: Callable[..., Recording] = getattr(importlib.import_module(module), function)
+            return reader(path, **timing)
+    if timing:
+        raise ParameterError(f"sync_period_ps is for PicoQuant's T3 recordings, {path.name} is none")
     if not head.translate(None, TEXT_BYTES):
         return read_csv(path)
     return _read_unsigned(path, head)
@@ -80,6 +92,8 @@ def read(path: Path | str) -> Recording:
 def _read_unsigned(path: Path, head: bytes) -> Recording:
     """The formats without a signature: take the one whose records make sense."""
     size = path.stat().st_size
+    if fits_swabian(head):
+        return read_swabian(path)
     whole_a1 = size % WORD_BYTES == 0
     whole_qutag = size > HEADER_BYTES and (size - HEADER_BYTES) % RECORD.itemsize == 0
     # Two or three records may make sense as both; then the length decides, and a1 before quTAG.
@@ -95,7 +109,8 @@ def _refuse(path: Path, reader: Callable[[Path], Recording]) -> NoReturn:
     """Say what keeps the file from being read as the format that its length fits best."""
     unknown = TagFormatError(
         f"{path.name} is in no format that we know",
-        hint="known: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV; if it is one of them, it is broken",
+        hint="known: S-Fifteen a1, PicoQuant (PTU, ht2, ht3, pt2, pt3, t3r), quTAG, Swabian dump, Parquet, Photon-HDF5,"
+        " NPZ, CSV; if it is one of them, it is broken",
     )
     try:
         reader(path)

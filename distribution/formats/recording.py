@@ -29,6 +29,15 @@ class Format(Enum):
     S15_A1 = "s-fifteen a1"
     S15_A1_LEGACY = "s-fifteen a1, high word first"
     PTU_T2 = "picoquant ptu, t2"
+    PTU_T3 = "picoquant ptu, t3"
+    HT2 = "picoquant ht2"
+    HT3 = "picoquant ht3"
+    PT2 = "picoquant pt2"
+    PT3 = "picoquant pt3"
+    T3R = "picoquant t3r"
+    SWABIAN_DUMP = "swabian dump"
+    PARQUET = "parquet"
+    PHOTON_HDF5 = "photon-hdf5"
     QUTAG = "qutag"
     NPZ = "npz"
     CSV = "csv"
@@ -45,12 +54,15 @@ class Recording:
         resolution_ps: the tagger's time unit, ps.
         records: records in the file.
         dummies: records without a detection (S-Fifteen: flagged as dummy, or an empty detector pattern).
-        overflows: records that only carry the counter on (PicoQuant).
+        overflows: records that only carry the counter on (PicoQuant) or tell of a full buffer (Swabian).
         markers: records of external marker inputs (PicoQuant), which are no detections.
         rollovers: times that the counter wrapped and was carried on.
         reordered: records that were earlier than the one before them and were moved to their place.
         patterns: S-Fifteen only: number of events per detector bit mask.
         device: what the file says about the instrument, or "".
+        clock_id: name of the clock that gave the times, or "".
+        lost: what the file says was there and does not hold: detections that the tagger had no room for (Swabian),
+            records that a cut-off file declares (older PicoQuant containers).
     """
 
     tags: TimeTags
@@ -64,6 +76,8 @@ class Recording:
     reordered: int = 0
     patterns: Mapping[int, int] = field(default_factory=dict)
     device: str = ""
+    clock_id: str = ""
+    lost: int | None = 0
 
     @property
     def events(self) -> int:
@@ -82,14 +96,15 @@ def scale_to_ps(units: npt.NDArray[np.int64], numerator: int, denominator: int) 
 
     Args:
         units: shape (n,), int64.
-        numerator, denominator: the unit in ps as a fraction; their product must stay far below 2^63.
+        numerator, denominator: the unit in ps as a fraction; the denominator at most 2^30, the result below 2^62.
     """
     if denominator == 1:
         return units * numerator
-    # Whole denominators first: units * numerator alone would overflow for times of some days.
-    whole = units // denominator
-    rest = units - denominator * whole
-    return whole * numerator + (2 * rest * numerator + denominator) // (2 * denominator)
+    # Whole picoseconds and whole denominators first: units * numerator alone would overflow for times of some days.
+    whole_ps, rest_ps = divmod(numerator, denominator)
+    turns = units // denominator
+    rest = units - denominator * turns
+    return units * whole_ps + turns * rest_ps + (2 * rest * rest_ps + denominator) // (2 * denominator)
 
 
 def settle_order(
