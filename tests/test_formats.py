@@ -22,7 +22,7 @@ from ptufile.ptufile import T2_RECORD_DTYPE
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats import Format, generic, ptu, qutag, s15
-from distribution.kernels.words import split_words
+from distribution.kernels.words import split_detections, split_words
 from distribution.tags import EMPTY, TimeTags
 from tests.data_files import find
 from tests.reference.words import split_word
@@ -93,11 +93,31 @@ def test_s15_units_become_exactly_rounded_picoseconds() -> None:
 def test_s15_words_against_the_reference(legacy: bool) -> None:
     raw = np.random.default_rng(9).integers(0, 1 << 64, 3000, dtype=np.uint64)
     t_ps, flags, count = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8), np.zeros(32, np.int64)
-    back = split_words(raw, legacy, t_ps, flags, count)
+    split_words(raw, legacy, t_ps, flags, count)
     expected = [split_word(w, legacy) for w in raw.tolist()]
     assert list(zip(t_ps.tolist(), flags.tolist(), strict=True)) == expected
     assert count.tolist() == [sum(flag == k for _, flag in expected) for k in range(32)]
-    assert back == sum(later[0] < earlier[0] for earlier, later in itertools.pairwise(expected))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_s15_detections_against_the_reference(legacy: bool) -> None:
+    raw = np.random.default_rng(10).integers(0, 1 << 64, 3000, dtype=np.uint64)
+    words = [split_word(w, legacy) for w in raw.tolist()]
+    expected = [(t, c) for t, low in words if low < 16 for c in range(4) if low >> c & 1]
+    t_ps, channel, count = np.empty(12_005, np.int64), np.empty(12_005, np.uint8), np.zeros(32, np.int64)
+    end, last_ps, back = split_detections(raw, legacy, 1 << 60, s15.LOWEST_BIT, 5, t_ps, channel, count)
+    assert list(zip(t_ps[5:end].tolist(), channel[5:end].tolist(), strict=True)) == expected
+    assert count.tolist() == [sum(low == k for _, low in words) for k in range(32)]
+    before = [1 << 60, *(t for t, _ in words)]
+    assert (last_ps, back) == (before[-1], sum(later < earlier for earlier, later in itertools.pairwise(before)))
+
+
+def test_s15_many_multiple_clicks_outgrow_the_room() -> None:
+    """Every word names four detectors: four times as many tags as words, in more than one stretch."""
+    units = np.arange(100_000, dtype=np.uint64) * np.uint64(5000)
+    decoded = s15.decode_words((units << np.uint64(10) | np.uint64(15)).tobytes())
+    assert np.array_equal(decoded.channel, np.tile(np.arange(4, dtype=np.uint8), 100_000))
+    assert np.array_equal(decoded.t_ps, np.repeat((units.astype(np.int64) * 1000 + 128) // 256, 4))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -28,6 +28,11 @@ class Format(Enum):
 
     S15_A1 = "s-fifteen a1"
     S15_A1_LEGACY = "s-fifteen a1, high word first"
+    S15_A0 = "s-fifteen a0"
+    S15_A2 = "s-fifteen a2"
+    S15_T1 = "qcrypto type 1"
+    NATIVE = "qtag"
+    ID900 = "id900"
     PTU_T2 = "picoquant ptu, t2"
     QUTAG = "qutag"
     NPZ = "npz"
