@@ -56,6 +56,10 @@ class Recording:
         reordered: records that were earlier than the one before them and were moved to their place.
         patterns: S-Fifteen only: number of events per detector bit mask.
         device: what the file says about the instrument, or "".
+        clock_id: name of the clock that gave the times, or "".
+        start_unix_ns: Unix time of t = 0, or None where the file does not say.
+        damaged: stretches of the file that were left out, which happens only where the caller asked for it.
+        lost: events in them, or None where the file no longer says how many there were.
     """
 
     tags: TimeTags
@@ -69,6 +73,10 @@ class Recording:
     reordered: int = 0
     patterns: Mapping[int, int] = field(default_factory=dict)
     device: str = ""
+    clock_id: str = ""
+    start_unix_ns: int | None = None
+    damaged: int = 0
+    lost: int | None = 0
 
     @property
     def events(self) -> int:

@@ -245,7 +245,7 @@ def _stretches_of(path: Path) -> Iterator[Words]:
     """The words of a file in one buffer that stays in the cache: a whole file in memory would be read twice."""
     buffer = np.empty(_STRETCH, "<u8")
     with path.open("rb", buffering=0) as file:
-        while got := file.readinto(memoryview(buffer)):
+        while got := file.readinto(buffer.data):
             yield buffer[: got // WORD_BYTES]
 
 
