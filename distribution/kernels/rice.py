@@ -160,10 +160,7 @@ def unpack_gaps(
                 quotient += 1
         if quotient < escape:
             at += quotient + 1
-            if fits:
-                field = window >> np.uint64(quotient + 1)
-            else:
-                field = _window(words, at)
+            field = window >> np.uint64(quotient + 1) if fits else _window(words, at)
             at += width
             unit += (quotient << k) + np.int64(field & gap_mask)
             symbol = (field >> np.uint64(k)) & symbol_mask
