@@ -1,29 +1,40 @@
 """Time tag files: `read(path)` finds the format by content, never by suffix, and returns a `Recording`.
 
-PTU and NPZ have magic bytes and CSV is plain text. S-Fifteen a1 and quTAG have no signature at all, so they
-are told by whether their records make sense: which lay-out gives ascending times and possible channels. A
-file that fits none is an error that names the first byte which does not fit.
+PTU, NPZ and our own qtag have magic bytes, CSV and S-Fifteen a0 and a2 are plain text, and qcrypto's type 1 has a
+header of its own. S-Fifteen a1 and quTAG have no signature at all, so they are told by whether their records make
+sense: which lay-out gives ascending times and possible channels. A file that fits none is an error that names the
+first byte which does not fit. How a format is called, read by name and written is in `registry`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from distribution.errors import TagFormatError
-from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv, read_npz
+from distribution.formats import qcrypto
+from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv
+from distribution.formats.native import MAGIC as NATIVE_MAGIC
 from distribution.formats.qutag import HEADER_BYTES, RECORD, read_qutag
 from distribution.formats.qutag import fits as fits_qutag
 from distribution.formats.recording import Format, Recording
 from distribution.formats.s15 import WORD_BYTES, read_a1
 from distribution.formats.s15 import fits as fits_a1
+from distribution.formats.s15_text import digits_of, read_text
 
 __all__ = ["Format", "Recording", "read"]
 
 HEAD_BYTES = 1 << 16
 
-_PTU_MAGIC = b"PQTTTR\0\0"
+# Magic bytes -> module and function of the reader, imported only by those who need it: ptufile alone takes a third
+# of a second.
+_READERS = {
+    NATIVE_MAGIC: ("distribution.formats.native", "read_native"),
+    b"PQTTTR\0\0": ("distribution.formats.ptu", "read_ptu"),
+    NPZ_MAGIC: ("distribution.formats.generic", "read_npz"),
+}
 # Named, because "is a PNG image" helps more than "time runs backwards at word 1".
 _FOREIGN = {
     b"\x89PNG": "a PNG image",
@@ -65,15 +76,14 @@ def read(path: Path | str) -> Recording:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise TagFormatError(f"{path.name} is {what}", offset=0)
-    if head.startswith(_PTU_MAGIC):
-        # ptufile takes a third of a second to import; only those who need it wait.
-        from distribution.formats.ptu import read_ptu
-
-        return read_ptu(path)
-    if head.startswith(NPZ_MAGIC):
-        return read_npz(path)
+    for magic, (module, function) in _READERS.items():
+        if head.startswith(magic):
+            recording: Recording = getattr(importlib.import_module(module), function)(path)
+            return recording
     if not head.translate(None, TEXT_BYTES):
-        return read_csv(path)
+        return read_text(path) if digits_of(head) in (8, 16) else read_csv(path)
+    if qcrypto.fits(head):
+        return qcrypto.read_type1(path)
     return _read_unsigned(path, head)
 
 
@@ -95,8 +105,10 @@ def _refuse(path: Path, reader: Callable[[Path], Recording]) -> NoReturn:
     """Say what keeps the file from being read as the format that its length fits best."""
     unknown = TagFormatError(
         f"{path.name} is in no format that we know",
-        hint="known: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV; if it is one of them, it is broken",
+        hint="qkd tags formats lists the known ones, some of which must be named; if it is one of them, it is broken",
     )
+    if packet := qcrypto.describe(path):
+        raise TagFormatError(f"{path.name} is {packet}", offset=0)
     try:
         reader(path)
     except TagFormatError as error:

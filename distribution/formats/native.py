@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -256,6 +257,25 @@ def write_native(path: Path, tags: TimeTags, header: NativeHeader) -> int:
         writer.append(tags)
     write_atomically(Path(path), buffer.getbuffer())
     return writer.rounded
+
+
+def write_tags(
+    path: Path,
+    tags: TimeTags,
+    *,
+    unit_ps: Fraction = Fraction(1),
+    device: str = "",
+    clock_id: str = "",
+    start_unix_ns: int | None = None,
+) -> None:
+    """Write all tags as one file, atomically; arguments as in `NativeHeader`, a device of any length.
+
+    Raises:
+        ParameterError: as `NativeWriter.append`.
+    """
+    short = device.encode()[:60].decode(errors="ignore")
+    header = NativeHeader(unit_ps=unit_ps, device=short, clock_id=clock_id, start_unix_ns=start_unix_ns)
+    write_native(path, tags, header)
 
 
 def _joined(chunks: list[TimeTags]) -> TimeTags:

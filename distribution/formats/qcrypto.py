@@ -26,9 +26,11 @@ _RAW_HEAD_BYTES = 20
 
 def fits(head: bytes) -> bool:
     """True if a file begins with the header of a type-1 packet (for format detection)."""
+    if len(head) < _RAW_HEAD_BYTES:
+        return False
     tag, number, _, bits, base_bits = (int.from_bytes(head[k : k + 4], "little") for k in range(0, 20, 4))
     named = tag == 1 | EXTENDED or (tag == 1 and number < COUNTER_EPOCHS)
-    return len(head) >= _RAW_HEAD_BYTES and named and (bits, base_bits) == (49, DETECTORS)
+    return named and (bits, base_bits) == (49, DETECTORS)
 
 
 def read_packets(path: Path | str) -> list[Packet]:
@@ -39,6 +41,16 @@ def read_packets(path: Path | str) -> list[Packet]:
     """
     name, data = Path(path).name, Path(path).read_bytes()
     return [packet for packet, _ in _located(data, name)]
+
+
+def describe(path: Path) -> str:
+    """What a file of packets without detectors is, in words; "" if it is none."""
+    try:
+        packets = read_packets(path)
+    except TagFormatError:
+        return ""
+    kinds = {type(packet).__name__ for packet in packets}
+    return f"{len(packets)} qcrypto packets ({', '.join(sorted(kinds))}) without detectors: no recording"
 
 
 def write_packets(path: Path, packets: list[Packet]) -> None:
