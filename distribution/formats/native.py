@@ -75,12 +75,13 @@ class NativeWriter:
 
         Raises:
             TagFormatError: they start before the last ones ended.
-            ParameterError: out of order among themselves, or 53 days or more from t = 0.
+            ParameterError: out of order among themselves, or 53 days or more from t = 0 (less in units below 1 ps).
         """
         if not len(tags):
             return
-        if (tags.t_ps[1:] < tags.t_ps[:-1]).any() or max(-int(tags.t_ps[0]), int(tags.t_ps[-1])) >= 1 << 62:
-            raise ParameterError("times to write must ascend and stay within 53 days of t = 0")
+        largest_ps = int(self._header.limit * self._header.unit_ps)
+        if (tags.t_ps[1:] < tags.t_ps[:-1]).any() or max(-int(tags.t_ps[0]), int(tags.t_ps[-1])) > largest_ps:
+            raise ParameterError(f"times to write must ascend and stay within {largest_ps} ps of t = 0")
         waiting = join(self._waiting, tags)
         whole = len(waiting) // self._chunk_events * self._chunk_events
         for start in range(0, whole, self._chunk_events):

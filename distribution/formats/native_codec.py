@@ -16,7 +16,7 @@ its channel's place in the list, s bits, s = bit length of (channels - 1):
     gap >> k = q < 24:  q ones, a zero, the low k bits of the gap, s bits       (Rice code; bits of a field low first)
     otherwise:          24 ones, s bits, 62 bits of the gap
 
-What is left of the last word is zero. Events ascend within and across chunks, and |units * unit| < 2^62 ps.
+What is left of the last word is zero. Events ascend within and across chunks; neither a time's units nor its ps reach 2^62.
 
 End, 36 bytes: magic "QTND" | u32 chunks | u64 events | i64 time of the last event in units, 0 without one | 8 zero
 bytes | u32 CRC of the 32 bytes before. A file without it was cut.
@@ -93,8 +93,8 @@ class NativeHeader:
 
     @property
     def limit(self) -> int:
-        """Largest time in units: below 2^62 ps."""
-        return int(((1 << 62) - 1) / self.unit_ps)
+        """Largest time in units: it and its ps stay below 2^62."""
+        return int(((1 << 62) - 1) / max(Fraction(1), self.unit_ps))
 
     @property
     def scale(self) -> tuple[int, int, int]:
