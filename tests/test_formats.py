@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from ptufile.ptufile import T2_RECORD_DTYPE
 
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
-from distribution.formats import Format, generic, ptu, qutag, s15
+from distribution.formats import Format, generic, id900, ptu, qutag, s15, s15_text
 from distribution.kernels.words import split_detections, split_words
 from distribution.tags import EMPTY, TimeTags
 from tests.data_files import find
@@ -180,6 +183,69 @@ def test_s15_refuses_what_it_cannot_write() -> None:
     assert len(s15.decode_words(b"")) == 0
 
 
+@pytest.mark.parametrize(
+    ("write", "expected"), [(s15_text.write_a0, Format.S15_A0), (s15_text.write_a2, Format.S15_A2)]
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_s15_text_holds_the_words_of_a1(
+    tmp_path: Path, write: Callable[..., None], expected: Format, legacy: bool
+) -> None:
+    recording = formats.read(find(S15_LEGACY))
+    write(tmp_path / "x.csv", recording.tags, legacy=legacy)
+    found = formats.read(tmp_path / "x.csv")
+    assert (found.format, found.records) == (expected, 862)
+    assert same(found.tags, recording.tags)
+    raw = s15.encode_words(recording.tags)
+    numbers = [int(line, 16) for line in (tmp_path / "x.csv").read_text().split()]
+    bits = 32 if expected is Format.S15_A0 else 64
+    words = np.frombuffer(s15.swap_halves(np.frombuffer(raw, "<u8")).tobytes() if legacy else raw, f"<u{bits // 8}")
+    assert numbers == words.tolist()
+
+
+def test_s15_text_by_hand_and_with_other_line_ends(tmp_path: Path) -> None:
+    """256 units (1 ns) with detector 1, then 512 units with detectors 0 and 3."""
+    path = tmp_path / "x"
+    for text in (
+        "00040002\n00000000\n00080009\n00000000\n",
+        "00040002\r\n00000000\r\n00080009\r\n00000000\r\n",
+        "00040002\n00000000\n00080009\n00000000",
+        "0000000000040002\n0000000000080009\n",
+        "0000000000040002\r\n0000000000080009",
+    ):
+        path.write_text(text, newline="")
+        assert same(formats.read(path).tags, tags([1000, 2000, 2000], [1, 0, 3])), text
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("00040002\n00000000\n0008000\n00000000\n", 18),
+        ("00040002\n00000000\n0008000g\n00000000\n", 18),
+        ("00040002\n00000000\n000 0009\n00000000\n", 18),
+        ("00040002\n00000000\n00080009\n", 18),
+        ("00040002\n00000000\n\n00080009\n00000000\n", 18),
+        ("00040002\n00000000\r\n", 9),
+        ("0000000000040002\n00000000\n", 17),
+        ("0000000000000000\n", 0),
+        ("0030000100300001\n0010000100100001\n0020000100200001\n", 17),
+        ("00300001\n00300001\n00100001\n00100001\n00200001\n00200001\n", 18),
+    ],
+)
+def test_s15_text_errors_name_the_byte(tmp_path: Path, text: str, offset: int) -> None:
+    (tmp_path / "x").write_text(text, newline="")
+    with pytest.raises(TagFormatError) as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset == offset
+
+
+def test_numbers_of_other_widths_are_no_s15_text(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1234567\n")
+    with pytest.raises(TagFormatError, match="no tag"):
+        formats.read(tmp_path / "x")
+    with pytest.raises(TagFormatError, match="hex digits"):
+        s15_text.read_text(tmp_path / "x")
+
+
 # --- PicoQuant ---------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +358,56 @@ def test_qutag_units_of_the_qutau(tmp_path: Path) -> None:
     path = tmp_path / "id800.bin"
     path.write_bytes(bytes(40) + records.tobytes())
     assert qutag.read_qutag(path, unit_ps=qutag.Fraction("80.955")).tags.t_ps.tolist() == [0, 80_955, 80_955_000_000]
+
+
+@pytest.mark.parametrize("unit", [Fraction(1), qutag.QUTAU_UNIT_PS])
+def test_qutag_round_trip(tmp_path: Path, unit: Fraction) -> None:
+    original = tags([0, 80_955, 80_955, 809_550_000], [1, 127, 0, 3])
+    qutag.write_qutag(tmp_path / "x", original, unit_ps=unit)
+    assert same(qutag.read_qutag(tmp_path / "x", unit_ps=unit).tags, original)
+    assert formats.read(tmp_path / "x").format is Format.QUTAG
+    for wrong in (tags([0], [128]), tags([-1], [0])):
+        with pytest.raises(ParameterError, match="no negative times"):
+            qutag.write_qutag(tmp_path / "x", wrong)
+
+
+# --- ID900 -------------------------------------------------------------------------------------------------------
+
+
+def test_id900_by_hand_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "timestamps_C3.bin"
+    path.write_bytes(struct.pack("<3Q", 5, 5, 1 << 40))
+    recording = id900.read_id900(path, channel=3)
+    assert (recording.format, recording.records, recording.resolution_ps) == (Format.ID900, 3, 1.0)
+    assert same(recording.tags, tags([5, 5, 1 << 40], [3, 3, 3]))
+    assert id900.read_id900(path, channel=0, unit_ps=Fraction(25, 2)).tags.t_ps.tolist() == [
+        63,
+        63,
+        (1 << 40) * 25 // 2,
+    ]
+    id900.write_id900(tmp_path / "y", recording.tags)
+    assert (tmp_path / "y").read_bytes() == path.read_bytes()
+    for wrong in (tags([0, 1], [0, 1]), tags([-1], [0])):
+        with pytest.raises(ParameterError):
+            id900.write_id900(tmp_path / "y", wrong)
+
+
+def test_id900_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for data, offset in (
+        (b"", 0),
+        (bytes(12), 8),
+        (struct.pack("<2Q", 5, 4), 8),
+        (struct.pack("<2Q", 5, (1 << 62) + 1), 8),
+        (struct.pack("<2Q", 5, (1 << 64) - 1), 8),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(TagFormatError) as caught:
+            id900.read_id900(path, channel=0)
+        assert caught.value.offset == offset
+    for channel, unit in ((256, 1), (-1, 1), (0, 0), (0, 10**7)):
+        with pytest.raises(ParameterError):
+            id900.read_id900(path, channel=channel, unit_ps=unit)
 
 
 # --- NPZ, CSV ----------------------------------------------------------------------------------------------------

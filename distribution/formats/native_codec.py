@@ -16,7 +16,7 @@ its channel's place in the list, s bits, s = bit length of (channels - 1):
     gap >> k = q < 24:  q ones, a zero, the low k bits of the gap, s bits       (Rice code; bits of a field low first)
     otherwise:          24 ones, s bits, 62 bits of the gap
 
-What is left of the last word is zero. Events ascend within and across chunks; neither a time's units nor its ps reach 2^62.
+What is left of the last word is zero. Events ascend within and across chunks; units and ps of a time stay below 2^62.
 
 End, 36 bytes: magic "QTND" | u32 chunks | u64 events | i64 time of the last event in units, 0 without one | 8 zero
 bytes | u32 CRC of the 32 bytes before. A file without it was cut.
@@ -219,6 +219,7 @@ def _unpack(
             words, _ONES_BELOW, channel_of, symbol_bits, head.k, _ESCAPE, _RAW_BITS, head.first, header.limit,
             *header.scale, t_ps, channel,
         )  # fmt: skip
+    end = int(end)
     rest = int(words[end // 64]) >> end % 64 if end >= 0 else 0
     if end < 0 or symbol >= head.channels or (end + 63) // 64 != words.size - 2 or rest:
         raise TagFormatError(
