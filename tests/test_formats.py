@@ -104,15 +104,34 @@ def test_s15_words_against_the_reference(legacy: bool) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_s15_detections_against_the_reference(legacy: bool) -> None:
+    """Random words, none of which is too late: every one is moved to its place, stably."""
     raw = np.random.default_rng(10).integers(0, 1 << 64, 3000, dtype=np.uint64)
     words = [split_word(w, legacy) for w in raw.tolist()]
-    expected = [(t, c) for t, low in words if low < 16 for c in range(4) if low >> c & 1]
-    t_ps, channel, count = np.empty(12_005, np.int64), np.empty(12_005, np.uint8), np.zeros(32, np.int64)
-    end, last_ps, back = split_detections(raw, legacy, 1 << 60, s15.LOWEST_BIT, 5, t_ps, channel, count)
-    assert list(zip(t_ps[5:end].tolist(), channel[5:end].tolist(), strict=True)) == expected
+    expected = sorted(
+        ((t, c) for t, low in words if low < 16 for c in range(4) if low >> c & 1), key=lambda tag: tag[0]
+    )
+    t_ps, channel = np.empty(12_000, np.int64), np.empty(12_000, np.uint8)
+    count, state, end = np.zeros(32, np.int64), np.zeros(3, np.int64), 0
+    for part in (raw[:7], raw[7:2000], raw[2000:]):
+        end = split_detections(part, legacy, 1 << 62, s15.LOWEST_BIT, end, t_ps, channel, count, state)
+    assert list(zip(t_ps[:end].tolist(), channel[:end].tolist(), strict=True)) == expected
     assert count.tolist() == [sum(low == k for _, low in words) for k in range(32)]
-    before = [1 << 60, *(t for t, _ in words)]
-    assert (last_ps, back) == (before[-1], sum(later < earlier for earlier, later in itertools.pairwise(before)))
+    times = [t for t, _ in words]
+    back = sum(later < earlier for earlier, later in itertools.pairwise(times))
+    assert state.tolist() == [max(times), times[-1], back]
+
+
+def test_s15_late_words_equal_the_general_path() -> None:
+    """Nearly sorted words in one pass, against sorting: the same tags, and the same count of steps back."""
+    rng = np.random.default_rng(11)
+    units = np.sort(rng.integers(0, 1 << 30, 20_000)) + rng.integers(0, 1 << 16, 20_000)
+    raw = (units.astype(np.uint64) << np.uint64(10)) | rng.integers(0, 32, 20_000, dtype=np.uint64)
+    found = s15.recording_of(raw, legacy=False, format=Format.S15_A1, what="x")
+    assert found.reordered == np.count_nonzero(np.diff(units) < 0) > 1000
+    in_order = s15.recording_of(raw[np.argsort(units, kind="stable")], legacy=False, format=Format.S15_A1, what="x")
+    assert in_order.reordered == 0
+    assert same(found.tags, in_order.tags)
+    assert found.patterns == in_order.patterns
 
 
 def test_s15_many_multiple_clicks_outgrow_the_room() -> None:

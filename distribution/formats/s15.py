@@ -88,10 +88,11 @@ def read_a1(path: Path | str, legacy: bool | None = None) -> Recording:
     if legacy is None:
         legacy = prefers_legacy(np.fromfile(path, "<u8", 1 << 16))
     which = Format.S15_A1_LEGACY if legacy else Format.S15_A1
-    ascending = _split_ascending(_stretches_of(Path(path)), size // WORD_BYTES, legacy=legacy)
-    if ascending is None:
+    split = _split_nearly_sorted(_stretches_of(Path(path)), size // WORD_BYTES, legacy=legacy)
+    if split is None:
         return recording_of(np.fromfile(path, "<u8"), legacy=legacy, format=which, what=name)
-    return _counted(*ascending, format=which, what=name)
+    tags, count, reordered = split
+    return _counted(tags, count, format=which, what=name, reordered=reordered)
 
 
 def fits(head: bytes) -> bool:
@@ -200,9 +201,9 @@ def recording_of(
     Raises:
         TagFormatError: no detector ever fired, or times that do not ascend.
     """
-    ascending = _split_ascending(_stretches(raw), raw.size, legacy=legacy)
-    if ascending is not None:
-        return _counted(*ascending, format=format, what=what)
+    split = _split_nearly_sorted(_stretches(raw), raw.size, legacy=legacy)
+    if split is not None:
+        return _counted(split[0], split[1], format=format, what=what, reordered=split[2])
     t_ps, flags, count = _split(raw, legacy=legacy)
     t_ps, rollovers = _carry_rollovers(t_ps)
     order, reordered = settle_order(
@@ -215,25 +216,29 @@ def recording_of(
     return _counted(tags, count, format=format, what=what, rollovers=rollovers, reordered=reordered)
 
 
-def _split_ascending(stretches: Iterable[Words], words: int, *, legacy: bool) -> tuple[TimeTags, Counts] | None:
-    """Tags, and how often each value of the low five bits came, in one pass; None if a time runs backwards.
+def _split_nearly_sorted(
+    stretches: Iterable[Words], words: int, *, legacy: bool
+) -> tuple[TimeTags, Counts, int] | None:
+    """Tags by time, how often each value of the low five bits came, and the steps back, in one pass.
 
     Args:
         stretches: the words, in pieces of at most `_STRETCH`.
         words: how many there are in all.
+
+    Returns:
+        None as soon as a word is later than a card can be: the counter wrapped, or the file is no such file.
     """
     # Multiple clicks are rare; room that stays untouched costs no memory.
     room = words + words // 16 + DETECTORS * min(words, _STRETCH)
     t_ps, channel = np.empty(room, np.int64), np.empty(room, np.uint8)
-    count = np.zeros(32, np.int64)
-    tags = last_ps = 0
+    count, state, tags = np.zeros(32, np.int64), np.zeros(3, np.int64), 0
     for raw in stretches:
         if t_ps.size - tags < DETECTORS * raw.size:
             t_ps, channel = np.resize(t_ps, 2 * t_ps.size), np.resize(channel, 2 * channel.size)
-        tags, last_ps, back = split_detections(raw, legacy, last_ps, LOWEST_BIT, tags, t_ps, channel, count)
-        if back:
+        tags = split_detections(raw, legacy, REORDER_PS, LOWEST_BIT, tags, t_ps, channel, count, state)
+        if tags < 0:
             return None
-    return TimeTags(t_ps[:tags], channel[:tags]), count
+    return TimeTags(t_ps[:tags], channel[:tags]), count, int(state[2])
 
 
 def _stretches(raw: Words) -> Iterator[Words]:
