@@ -35,8 +35,8 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options: Any) -> None:
     """Counts, rates, clock, coincidences and error rates of recording A, or of A and B together.
 
-    The format is found by content: S-Fifteen a1, PicoQuant PTU (T2), quTAG, NPZ, CSV. Error rates need
-    recordings of four detectors each, channels 0..3 = H, V, D, A.
+    The format is found by content; `qkd tags formats` lists what can be found. Error rates need recordings of
+    four detectors each, channels 0..3 = H, V, D, A.
 
     \b
     Example:  printf '0,0\\n500,1\\n1000000,0\\n1000500,1\\n' > tags.csv && qkd analyse tags.csv

@@ -90,10 +90,16 @@ def combine(recordings: Sequence[Recording], channel_map: Mapping[int, int]) -> 
 
 
 def from_zero(recording: Recording) -> Recording:
-    """The same with the first tag at t = 0; what t = 0 was in Unix time moves along, to whole nanoseconds."""
+    """The same with the first tag at t = 0; what t = 0 was in Unix time moves along, to whole nanoseconds.
+
+    Raises:
+        ParameterError: it is longer than 53 days.
+    """
     if not len(recording.tags):
         return recording
     first_ps = int(recording.tags.t_ps[0])
+    if int(recording.tags.t_ps[-1]) - first_ps >= 1 << 62:
+        raise ParameterError("the recording is longer than 53 days")
     start = None if recording.start_unix_ns is None else recording.start_unix_ns + first_ps // 1000
     tags = TimeTags(recording.tags.t_ps - first_ps, recording.tags.channel)
     return replace(recording, tags=tags, start_unix_ns=start)
@@ -200,9 +206,9 @@ def _dropped(recording: Recording, back: Recording) -> tuple[str, ...]:
 
 
 def _moved(tags: TimeTags, by_ps: int) -> TimeTags:
-    if not by_ps:
+    if not by_ps or not len(tags):
         return tags
-    if len(tags) and max(abs(int(t) + by_ps) for t in tags.t_ps[[0, -1]]) >= 1 << 62:
+    if max(abs(int(t) + by_ps) for t in tags.t_ps[[0, -1]]) >= 1 << 62:
         raise ParameterError("the recordings began more than 53 days apart: they fit on no common time scale")
     return TimeTags(tags.t_ps + by_ps, tags.channel)
 

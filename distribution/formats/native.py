@@ -8,6 +8,7 @@ described in `native_codec`.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +35,7 @@ from distribution.formats.native_codec import (
     encode_chunk,
     encode_end,
     encode_header,
+    is_sealed,
 )
 from distribution.formats.recording import Format, Recording, write_atomically
 from distribution.kernels.rice import to_units
@@ -44,6 +46,7 @@ __all__ = ["MAGIC", "NativeHeader", "NativeReader", "NativeWriter", "read_native
 CHUNK_EVENTS = 1 << 15
 
 _SCAN_BYTES = 1 << 16
+_BLOCK_MAGIC = re.compile(CHUNK_MAGIC + b"|" + END_MAGIC)
 
 
 class NativeWriter:
@@ -201,12 +204,12 @@ class NativeReader:
         self._skipped = False
 
     def _search(self, at: int) -> int | None:
-        """Where the next block may begin, at or after `at`; its checksum has the last word."""
+        """Where the next block with a good checksum begins, at or after `at`."""
         while len(piece := self._bytes(at, _SCAN_BYTES)) >= BLOCK_BYTES:
-            found = [where for magic in (CHUNK_MAGIC, END_MAGIC) if (where := piece.find(magic)) >= 0]
-            if found:
-                return at + min(found)
-            at += len(piece) - len(CHUNK_MAGIC) + 1
+            for found in _BLOCK_MAGIC.finditer(piece):
+                if is_sealed(piece[found.start() : found.start() + BLOCK_BYTES], BLOCK_BYTES):
+                    return at + found.start()
+            at += len(piece) - BLOCK_BYTES + 1
         return None
 
     def _bytes(self, at: int, count: int) -> bytes:

@@ -157,7 +157,7 @@ def decode_head(block: bytes, offset: int, what: str) -> ChunkHead | End:
     Raises:
         TagFormatError: neither, damaged, or with values that no writer gives.
     """
-    if not _is_sealed(block, BLOCK_BYTES):
+    if not is_sealed(block, BLOCK_BYTES):
         raise TagFormatError(f"{what}: the head of a chunk is damaged or cut", offset=offset, hint=REPAIR_HINT)
     if block.startswith(END_MAGIC):
         _, chunks, events, last, zeros = _END.unpack(block[:-4])
@@ -251,7 +251,7 @@ def decode_header(block: bytes, what: str) -> NativeHeader:
     """
     if not block.startswith(MAGIC):
         raise TagFormatError(f"{what}: this is no .qtag file", offset=0)
-    if not _is_sealed(block, HEADER_BYTES):
+    if not is_sealed(block, HEADER_BYTES):
         raise TagFormatError(f"{what}: the header is damaged or cut", offset=0)
     _, version, zero, above, below, reserved, start, clock_id, device = _HEADER.unpack(block[:-4])
     if version != _VERSION:
@@ -290,5 +290,6 @@ def _sealed(block: bytes) -> bytes:
     return block + zlib.crc32(block).to_bytes(4, "little")
 
 
-def _is_sealed(block: bytes, size: int) -> bool:
+def is_sealed(block: bytes, size: int) -> bool:
+    """True if a header, chunk head or end block of so many bytes carries its own checksum."""
     return len(block) == size and zlib.crc32(block[:-4]) == int.from_bytes(block[-4:], "little")
