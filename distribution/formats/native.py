@@ -8,6 +8,7 @@ described in `native_codec`.
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -124,6 +125,8 @@ class NativeReader:
         file: open for reading bytes, seekable; stays open.
         name: what to call it in messages.
         repair: leave damaged or missing stretches out and count them, instead of raising.
+        room: arrays to put the tags into, one chunk behind the other, as long as they fit; what does not fit
+            gets arrays of its own.
 
     Attributes:
         header: of the file.
@@ -135,8 +138,8 @@ class NativeReader:
         TagFormatError: no header that can be read.
     """
 
-    def __init__(self, file: BinaryIO, name: str, *, repair: bool = False) -> None:
-        self._file, self._name, self._repair = file, name, repair
+    def __init__(self, file: BinaryIO, name: str, *, repair: bool = False, room: TimeTags = EMPTY) -> None:
+        self._file, self._name, self._repair, self._room = file, name, repair, room
         self.header = decode_header(self._bytes(0, HEADER_BYTES), name)
         self.events = 0
         self.damaged = 0
@@ -180,7 +183,8 @@ class NativeReader:
 
     def _tags(self, head: ChunkHead, at: int) -> TimeTags:
         start = at + BLOCK_BYTES
-        tags, last = decode_chunk(self.header, head, self._bytes(start, head.payload_bytes), start, self._name)
+        tags = self._place(head.events)
+        last = decode_chunk(self.header, head, self._bytes(start, head.payload_bytes), tags, start, self._name)
         if head.index < self._due or (head.index > self._due and not self._repair):
             raise self._refuse(f"chunk {head.index} stands where {self._due} is due", at)
         if self._last is not None and head.first < self._last:
@@ -189,6 +193,13 @@ class NativeReader:
         self._due, self._last = head.index + 1, last
         self.events += len(tags)
         return tags
+
+    def _place(self, events: int) -> TimeTags:
+        """Where the tags of the next chunk go."""
+        part = slice(self.events, self.events + events)
+        if part.stop <= len(self._room):
+            return TimeTags(self._room.t_ps[part], self._room.channel[part])
+        return TimeTags(np.empty(events, np.int64), np.empty(events, np.uint8))
 
     def _finish(self, end: End, at: int) -> None:
         if self._bytes(at + BLOCK_BYTES, 1):
@@ -232,13 +243,18 @@ def read_native(path: Path | str, *, repair: bool = False) -> Recording:
     """
     name = Path(path).name
     with Path(path).open("rb") as file:
-        reader = NativeReader(file, name, repair=repair)
+        events = _stated_events(file)
+        room = TimeTags(np.empty(events, np.int64), np.empty(events, np.uint8))
+        reader = NativeReader(file, name, repair=repair, room=room)
         chunks = list(reader)
     if reader.damaged and not chunks:
         raise TagFormatError(f"{name}: no chunk of it is whole", offset=HEADER_BYTES)
     header = reader.header
     return Recording(
-        tags=_joined(chunks),
+        # What fits into the room lies there one behind the other; a whole file does.
+        tags=TimeTags(room.t_ps[: reader.events], room.channel[: reader.events])
+        if reader.events <= events
+        else _joined(chunks),
         format=Format.NATIVE,
         resolution_ps=float(header.unit_ps),
         records=reader.events,
@@ -280,6 +296,17 @@ def write_tags(
     short = device.encode()[:60].decode(errors="ignore")
     header = NativeHeader(unit_ps=unit_ps, device=short, clock_id=clock_id, start_unix_ns=start_unix_ns)
     write_native(path, tags, header)
+
+
+def _stated_events(file: BinaryIO) -> int:
+    """How many events the end block states, if there is one and the file could hold so many: each takes a bit."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - BLOCK_BYTES))
+    try:
+        end = decode_head(file.read(), 0, "")
+    except TagFormatError:
+        return 0
+    return end.events if isinstance(end, End) and end.events <= 8 * size else 0
 
 
 def _joined(chunks: list[TimeTags]) -> TimeTags:

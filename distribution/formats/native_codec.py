@@ -173,13 +173,14 @@ def decode_head(block: bytes, offset: int, what: str) -> ChunkHead | End:
     )
 
 
-def decode_chunk(header: NativeHeader, head: ChunkHead, payload: bytes, offset: int, what: str) -> tuple[TimeTags, int]:
-    """The tags of one chunk, and its last time in units.
+def decode_chunk(header: NativeHeader, head: ChunkHead, payload: bytes, room: TimeTags, offset: int, what: str) -> int:
+    """Put the tags of one chunk into arrays; returns its last time in units.
 
     Args:
         header: of the file.
         head: of the chunk.
         payload: its bytes.
+        room: `head.events` tags to overwrite.
         offset, what: where the payload stands and in which file, for messages.
 
     Raises:
@@ -203,21 +204,26 @@ def decode_chunk(header: NativeHeader, head: ChunkHead, payload: bytes, offset: 
         raise TagFormatError(
             f"{what}: chunk {head.index}: its list of channels does not ascend", offset=offset, hint=REPAIR_HINT
         )
-    return _unpack(header, head, present, words, offset + listed, what)
+    return _unpack(header, head, present, words, room, offset + listed, what)
 
 
 def _unpack(
-    header: NativeHeader, head: ChunkHead, present: Channels, words: npt.NDArray[np.uint64], offset: int, what: str
-) -> tuple[TimeTags, int]:
+    header: NativeHeader,
+    head: ChunkHead,
+    present: Channels,
+    words: npt.NDArray[np.uint64],
+    room: TimeTags,
+    offset: int,
+    what: str,
+) -> int:
     symbol_bits = (head.channels - 1).bit_length()
     channel_of = np.zeros(1 << symbol_bits, np.uint8)
     channel_of[: present.size] = present
-    t_ps, channel = np.empty(head.events, np.int64), np.empty(head.events, np.uint8)
     end, last, symbol = -1, 0, 0
     if abs(head.first) <= header.limit:
         end, last, symbol = unpack_gaps(
             words, _ONES_BELOW, channel_of, symbol_bits, head.k, _ESCAPE, _RAW_BITS, head.first, header.limit,
-            *header.scale, t_ps, channel,
+            *header.scale, room.t_ps, room.channel,
         )  # fmt: skip
     end = int(end)
     rest = int(words[end // 64]) >> end % 64 if end >= 0 else 0
@@ -227,7 +233,7 @@ def _unpack(
             offset=offset,
             hint=REPAIR_HINT,
         )
-    return TimeTags(t_ps, channel), last
+    return last
 
 
 def encode_end(end: End) -> bytes:
