@@ -89,6 +89,11 @@ def convert(
         return
     for path, recording in zip(inputs, recordings, strict=True):
         output.say(f"{path.name}: {recording.format.value}, {len(recording.tags)} tags{_repairs(recording)}")
+    units = sorted({recording.resolution_ps for recording in recordings})
+    if len(units) > 1:
+        output.say(
+            f"the inputs count in {' and '.join(f'{unit:g}' for unit in units)} ps: mixed, the coarsest is stated"
+        )
     output.say(f"{out.name}: {entry.name}, {done.events} tags in units of {fields['unit_ps']:g} ps, {_cost(done)}")
     if done.dropped:
         output.say(f"{entry.name} has no place for: {', '.join(done.dropped)}")

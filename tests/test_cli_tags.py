@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from distribution import formats
-from distribution.formats import Format, generic, native
+from distribution.formats import Format, generic, native, registry
 from distribution.tags import TimeTags
 from tests.commands import assert_refused, one_object
 from tests.data_files import find
@@ -163,6 +163,23 @@ def test_formats_are_listed_with_what_they_need() -> None:
     assert not rows["id900"]["found_by_content"]
     assert not rows["ptu"]["writes"]
     assert qkd("tags", "formats").stdout.splitlines()[0].startswith("qtag    .qtag    read, write")
+
+
+def test_a_format_whose_package_is_missing_says_what_to_install(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optional = registry.Entry(
+        name="optional", formats=(), suffix=".opt", title="by its vendor's library",
+        module="generic", reader="read_csv", package="no_such_package",
+    )  # fmt: skip
+    monkeypatch.setattr(registry, "FORMATS", (*registry.FORMATS, optional))
+    assert "needs: python -m pip install no_such_package" in qkd("tags", "formats").stdout
+    assert_refused(qkd("tags", "info", csv, "--from", "optional"), 2, "no_such_package", "pip install")
+
+
+def test_mixed_units_are_said(csv: Path, tmp_path: Path) -> None:
+    qkd("tags", "convert", csv, tmp_path / "x.qtag", "--out-unit-ps", "1000")
+    done = qkd("tags", "convert", csv, tmp_path / "x.qtag", tmp_path / "both.npz")
+    assert "the inputs count in 1 and 1000 ps" in done.stderr
+    assert len(formats.read(tmp_path / "both.npz").tags) == 8
 
 
 @pytest.mark.parametrize("name", ["", "convert", "info", "head", "formats"])
