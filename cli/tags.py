@@ -157,7 +157,7 @@ def formats(as_json: bool) -> None:
         {
             "name": entry.name, "title": entry.title, "suffix": entry.suffix, "found_by_content": bool(entry.suffix),
             "writes": bool(entry.writer), "channels": entry.channels, "needs": entry.package,
-            "installed": entry.installed,
+            "installed": entry.installed, "install": entry.install if entry.package else "",
         }
         for entry in FORMATS
     ]  # fmt: skip
@@ -166,7 +166,7 @@ def formats(as_json: bool) -> None:
         return
     for row in rows:
         marks = "read, write" if row["writes"] else "read"
-        need = "" if row["installed"] else f"  needs: python -m pip install {row['needs']}"
+        need = "" if row["installed"] else f"  needs: {row['install']}"
         click.echo(f"{row['name']:<8}{row['suffix'] or '-':<9}{marks:<13}{row['title']}{need}")
 
 

@@ -168,11 +168,13 @@ def test_formats_are_listed_with_what_they_need() -> None:
 def test_a_format_whose_package_is_missing_says_what_to_install(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     optional = registry.Entry(
         name="optional", formats=(), suffix=".opt", title="by its vendor's library",
-        module="generic", reader="read_csv", package="no_such_package",
+        module="generic", reader="read_csv", package="no_such_package", extra="opt",
     )  # fmt: skip
     monkeypatch.setattr(registry, "FORMATS", (*registry.FORMATS, optional))
-    assert "needs: python -m pip install no_such_package" in qkd("tags", "formats").stdout
-    assert_refused(qkd("tags", "info", csv, "--from", "optional"), 2, "no_such_package", "pip install")
+    assert "needs: pip install 'entangled-qkd[opt]'" in qkd("tags", "formats").stdout
+    assert_refused(
+        qkd("tags", "info", csv, "--from", "optional"), 2, "no_such_package", "pip install 'entangled-qkd[opt]'"
+    )
 
 
 def test_mixed_units_are_said(csv: Path, tmp_path: Path) -> None:

@@ -163,9 +163,16 @@ def test_registry_is_one_to_one() -> None:
     assert len(set(suffixes)) == len(suffixes)
     assert sorted(f.value for entry in FORMATS for f in entry.formats) == sorted(f.value for f in Format)
     missing = Entry(
-        name="x", formats=(), suffix="", title="", module="s15", reader="read_a1", package="no_such_package"
+        name="x",
+        formats=(),
+        suffix="",
+        title="",
+        module="s15",
+        reader="read_a1",
+        package="no_such_package",
+        extra="opt",
     )
     assert not missing.installed
-    with pytest.raises(ParameterError, match="needs the package no_such_package") as caught:
+    with pytest.raises(ParameterError, match="needs no_such_package") as caught:
         missing.read(Path("x"), Options())
-    assert caught.value.hint == "python -m pip install no_such_package"
+    assert caught.value.hint == "pip install 'entangled-qkd[opt]'"

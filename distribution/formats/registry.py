@@ -53,7 +53,7 @@ class Entry:
         channels: channel numbers below this can be written.
         fixed: arguments that reader and writer always get.
         reads, writes: the fields of `Options` that each takes.
-        package: what must be installed besides; "" = nothing.
+        package, extra: the module that must be importable, and the extra of this project that brings it; "" = none.
     """
 
     name: str
@@ -69,6 +69,12 @@ class Entry:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     package: str = ""
+    extra: str = ""
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs."""
+        return f"pip install 'entangled-qkd[{self.extra}]'"
 
     @property
     def installed(self) -> bool:
@@ -97,9 +103,7 @@ class Entry:
 
     def _function(self, name: str) -> Any:
         if not self.installed:
-            raise ParameterError(
-                f"{self.name} needs the package {self.package}", hint=f"python -m pip install {self.package}"
-            )
+            raise ParameterError(f"{self.name} needs {self.package}, which is not installed", hint=self.install)
         return getattr(importlib.import_module(f"distribution.formats.{self.module}"), name)
 
     def _arguments(self, wanted: tuple[str, ...], options: Options) -> dict[str, Any]:
