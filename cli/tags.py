@@ -155,7 +155,7 @@ def formats(as_json: bool) -> None:
 
     rows = [
         {
-            "name": entry.name, "title": entry.title, "suffix": entry.suffix, "found_by_content": bool(entry.suffix),
+            "name": entry.name, "title": entry.title, "suffix": entry.suffix, "found_by_content": entry.by_content,
             "writes": bool(entry.writer), "channels": entry.channels, "needs": entry.package,
             "installed": entry.installed, "install": entry.install if entry.package else "",
         }

@@ -46,6 +46,7 @@ class Entry:
         name: what people type.
         formats: what a recording of it says it was.
         suffix: a name that ends so asks for this format; "" = none.
+        by_content: False = no content tells it, so it must be named.
         title: a line for people.
         module: where its functions are.
         reader, writer: their names; "" = there is none.
@@ -65,6 +66,7 @@ class Entry:
     writer: str = ""
     unit_ps: Fraction = Fraction(1)
     channels: int = 256
+    by_content: bool = True
     fixed: dict[str, Any] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
@@ -156,12 +158,12 @@ FORMATS: tuple[Entry, ...] = (
     ),
     Entry(
         name="qutau", formats=(), suffix="", title="qutools quTAU, IDQ ID800: as quTAG in units of 80.955 ps",
-        module="qutag", reader="read_qutag", writer="write_qutag", unit_ps=Fraction("80.955"), channels=128,
+        module="qutag", reader="read_qutag", writer="write_qutag", unit_ps=Fraction("80.955"), channels=128, by_content=False,
         reads=("unit_ps",), writes=("unit_ps",),
     ),
     Entry(
         name="id900", formats=(Format.ID900,), suffix="", title="IDQ ID900, ID1000: a file of stamps a channel",
-        module="id900", reader="read_id900", writer="write_id900",
+        module="id900", reader="read_id900", writer="write_id900", by_content=False,
         reads=("unit_ps", "channel"), writes=("unit_ps",),
     ),
     Entry(
