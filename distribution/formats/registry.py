@@ -158,8 +158,8 @@ FORMATS: tuple[Entry, ...] = (
     ),
     Entry(
         name="qutau", formats=(), suffix="", title="qutools quTAU, IDQ ID800: as quTAG in units of 80.955 ps",
-        module="qutag", reader="read_qutag", writer="write_qutag", unit_ps=Fraction("80.955"), channels=128, by_content=False,
-        reads=("unit_ps",), writes=("unit_ps",),
+        module="qutag", reader="read_qutag", writer="write_qutag", unit_ps=Fraction("80.955"), channels=128,
+        by_content=False, reads=("unit_ps",), writes=("unit_ps",),
     ),
     Entry(
         name="id900", formats=(Format.ID900,), suffix="", title="IDQ ID900, ID1000: a file of stamps a channel",
