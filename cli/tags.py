@@ -167,7 +167,7 @@ def formats(as_json: bool) -> None:
     for row in rows:
         marks = "read, write" if row["writes"] else "read"
         need = "" if row["installed"] else f"  needs: {row['install']}"
-        click.echo(f"{row['name']:<8}{row['suffix'] or '-':<9}{marks:<13}{row['title']}{need}")
+        click.echo(f"{row['name']:<11}{row['suffix'] or '-':<10}{marks:<13}{row['title']}{need}")
 
 
 def _read(

@@ -164,7 +164,7 @@ def test_formats_are_listed_with_what_they_need() -> None:
     assert not rows["id900"]["found_by_content"]
     assert not rows["qutau"]["found_by_content"]
     assert {name for name, row in rows.items() if row["writes"]} >= {"qtag", "a1", "csv", "npz"}
-    assert qkd("tags", "formats").stdout.splitlines()[0].startswith("qtag    .qtag    read, write")
+    assert qkd("tags", "formats").stdout.split()[:4] == ["qtag", ".qtag", "read,", "write"]
 
 
 def test_a_format_whose_package_is_missing_says_what_to_install(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
