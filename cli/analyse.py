@@ -45,10 +45,9 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options: Any) -> None:
     """Counts, rates, clock, coincidences and error rates of recording A, or of A and B together.
 
-    The format is found by content: S-Fifteen a1, PicoQuant (PTU, ht2, ht3, pt2, pt3, t3r), quTAG, Swabian
-    dumps, Parquet, Photon-HDF5, NPZ, CSV. Error rates need recordings of four detectors each, channels
-    0..3 = H, V, D, A. With --angles-a and --angles-b that make a Bell test, S comes with its error. The
-    residual clock is what is left after B's clock was followed.
+    The format is found by content; `qkd tags formats` lists what can be found. Error rates need recordings of
+    four detectors each, channels 0..3 = H, V, D, A. With --angles-a and --angles-b that make a Bell test, S
+    comes with its error. The residual clock is what is left after B's clock was followed.
 
     \b
     Example:  printf '0,0\\n500,1\\n1000000,0\\n1000500,1\\n' > tags.csv && qkd analyse tags.csv

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,8 @@ import pytest
 
 from distribution import formats
 from distribution.errors import ParameterError, TagFormatError
-from distribution.formats import Format, generic, qutag, s15
-from distribution.kernels.words import split_words
+from distribution.formats import Format, generic, id900, qutag, s15, s15_text
+from distribution.kernels.words import split_detections, split_words
 from distribution.tags import EMPTY, TimeTags
 from tests.data_files import find
 from tests.reference.words import split_word
@@ -89,11 +92,50 @@ def test_s15_units_become_exactly_rounded_picoseconds() -> None:
 def test_s15_words_against_the_reference(legacy: bool) -> None:
     raw = np.random.default_rng(9).integers(0, 1 << 64, 3000, dtype=np.uint64)
     t_ps, flags, count = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8), np.zeros(32, np.int64)
-    back = split_words(raw, legacy, t_ps, flags, count)
+    split_words(raw, legacy, t_ps, flags, count)
     expected = [split_word(w, legacy) for w in raw.tolist()]
     assert list(zip(t_ps.tolist(), flags.tolist(), strict=True)) == expected
     assert count.tolist() == [sum(flag == k for _, flag in expected) for k in range(32)]
-    assert back == sum(later[0] < earlier[0] for earlier, later in itertools.pairwise(expected))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_s15_detections_against_the_reference(legacy: bool) -> None:
+    """Random words, none of which is too late: every one is moved to its place, stably."""
+    raw = np.random.default_rng(10).integers(0, 1 << 64, 3000, dtype=np.uint64)
+    words = [split_word(w, legacy) for w in raw.tolist()]
+    expected = sorted(
+        ((t, c) for t, low in words if low < 16 for c in range(4) if low >> c & 1), key=lambda tag: tag[0]
+    )
+    t_ps, channel = np.empty(12_000, np.int64), np.empty(12_000, np.uint8)
+    count, state, end = np.zeros(32, np.int64), np.zeros(3, np.int64), 0
+    for part in (raw[:7], raw[7:2000], raw[2000:]):
+        end = split_detections(part, legacy, 1 << 62, s15.LOWEST_BIT, end, t_ps, channel, count, state)
+    assert list(zip(t_ps[:end].tolist(), channel[:end].tolist(), strict=True)) == expected
+    assert count.tolist() == [sum(low == k for _, low in words) for k in range(32)]
+    times = [t for t, _ in words]
+    back = sum(later < earlier for earlier, later in itertools.pairwise(times))
+    assert state.tolist() == [max(times), times[-1], back]
+
+
+def test_s15_late_words_equal_the_general_path() -> None:
+    """Nearly sorted words in one pass, against sorting: the same tags, and the same count of steps back."""
+    rng = np.random.default_rng(11)
+    units = np.sort(rng.integers(0, 1 << 30, 20_000)) + rng.integers(0, 1 << 16, 20_000)
+    raw = (units.astype(np.uint64) << np.uint64(10)) | rng.integers(0, 32, 20_000, dtype=np.uint64)
+    found = s15.recording_of(raw, legacy=False, format=Format.S15_A1, what="x")
+    assert found.reordered == np.count_nonzero(np.diff(units) < 0) > 1000
+    in_order = s15.recording_of(raw[np.argsort(units, kind="stable")], legacy=False, format=Format.S15_A1, what="x")
+    assert in_order.reordered == 0
+    assert same(found.tags, in_order.tags)
+    assert found.patterns == in_order.patterns
+
+
+def test_s15_many_multiple_clicks_outgrow_the_room() -> None:
+    """Every word names four detectors: four times as many tags as words, in more than one stretch."""
+    units = np.arange(100_000, dtype=np.uint64) * np.uint64(5000)
+    decoded = s15.decode_words((units << np.uint64(10) | np.uint64(15)).tobytes())
+    assert np.array_equal(decoded.channel, np.tile(np.arange(4, dtype=np.uint8), 100_000))
+    assert np.array_equal(decoded.t_ps, np.repeat((units.astype(np.int64) * 1000 + 128) // 256, 4))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -156,6 +198,69 @@ def test_s15_refuses_what_it_cannot_write() -> None:
     assert len(s15.decode_words(b"")) == 0
 
 
+@pytest.mark.parametrize(
+    ("write", "expected"), [(s15_text.write_a0, Format.S15_A0), (s15_text.write_a2, Format.S15_A2)]
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_s15_text_holds_the_words_of_a1(
+    tmp_path: Path, write: Callable[..., None], expected: Format, legacy: bool
+) -> None:
+    recording = formats.read(find(S15_LEGACY))
+    write(tmp_path / "x.csv", recording.tags, legacy=legacy)
+    found = formats.read(tmp_path / "x.csv")
+    assert (found.format, found.records) == (expected, 862)
+    assert same(found.tags, recording.tags)
+    raw = s15.encode_words(recording.tags)
+    numbers = [int(line, 16) for line in (tmp_path / "x.csv").read_text().split()]
+    bits = 32 if expected is Format.S15_A0 else 64
+    words = np.frombuffer(s15.swap_halves(np.frombuffer(raw, "<u8")).tobytes() if legacy else raw, f"<u{bits // 8}")
+    assert numbers == words.tolist()
+
+
+def test_s15_text_by_hand_and_with_other_line_ends(tmp_path: Path) -> None:
+    """256 units (1 ns) with detector 1, then 512 units with detectors 0 and 3."""
+    path = tmp_path / "x"
+    for text in (
+        "00040002\n00000000\n00080009\n00000000\n",
+        "00040002\r\n00000000\r\n00080009\r\n00000000\r\n",
+        "00040002\n00000000\n00080009\n00000000",
+        "0000000000040002\n0000000000080009\n",
+        "0000000000040002\r\n0000000000080009",
+    ):
+        path.write_text(text, newline="")
+        assert same(formats.read(path).tags, tags([1000, 2000, 2000], [1, 0, 3])), text
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("00040002\n00000000\n0008000\n00000000\n", 18),
+        ("00040002\n00000000\n0008000g\n00000000\n", 18),
+        ("00040002\n00000000\n000 0009\n00000000\n", 18),
+        ("00040002\n00000000\n00080009\n", 18),
+        ("00040002\n00000000\n\n00080009\n00000000\n", 18),
+        ("00040002\n00000000\r\n", 9),
+        ("0000000000040002\n00000000\n", 17),
+        ("0000000000000000\n", 0),
+        ("0030000100300001\n0010000100100001\n0020000100200001\n", 17),
+        ("00300001\n00300001\n00100001\n00100001\n00200001\n00200001\n", 18),
+    ],
+)
+def test_s15_text_errors_name_the_byte(tmp_path: Path, text: str, offset: int) -> None:
+    (tmp_path / "x").write_text(text, newline="")
+    with pytest.raises(TagFormatError) as caught:
+        formats.read(tmp_path / "x")
+    assert caught.value.offset == offset
+
+
+def test_numbers_of_other_widths_are_no_s15_text(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1234567\n")
+    with pytest.raises(TagFormatError, match="no tag"):
+        formats.read(tmp_path / "x")
+    with pytest.raises(TagFormatError, match="hex digits"):
+        s15_text.read_text(tmp_path / "x")
+
+
 # --- quTAG -------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +283,56 @@ def test_qutag_units_of_the_qutau(tmp_path: Path) -> None:
     path = tmp_path / "id800.bin"
     path.write_bytes(bytes(40) + records.tobytes())
     assert qutag.read_qutag(path, unit_ps=qutag.Fraction("80.955")).tags.t_ps.tolist() == [0, 80_955, 80_955_000_000]
+
+
+@pytest.mark.parametrize("unit", [Fraction(1), qutag.QUTAU_UNIT_PS])
+def test_qutag_round_trip(tmp_path: Path, unit: Fraction) -> None:
+    original = tags([0, 80_955, 80_955, 809_550_000], [1, 127, 0, 3])
+    qutag.write_qutag(tmp_path / "x", original, unit_ps=unit)
+    assert same(qutag.read_qutag(tmp_path / "x", unit_ps=unit).tags, original)
+    assert formats.read(tmp_path / "x").format is Format.QUTAG
+    for wrong in (tags([0], [128]), tags([-1], [0])):
+        with pytest.raises(ParameterError, match="no negative times"):
+            qutag.write_qutag(tmp_path / "x", wrong)
+
+
+# --- ID900 -------------------------------------------------------------------------------------------------------
+
+
+def test_id900_by_hand_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "timestamps_C3.bin"
+    path.write_bytes(struct.pack("<3Q", 5, 5, 1 << 40))
+    recording = id900.read_id900(path, channel=3)
+    assert (recording.format, recording.records, recording.resolution_ps) == (Format.ID900, 3, 1.0)
+    assert same(recording.tags, tags([5, 5, 1 << 40], [3, 3, 3]))
+    assert id900.read_id900(path, channel=0, unit_ps=Fraction(25, 2)).tags.t_ps.tolist() == [
+        63,
+        63,
+        (1 << 40) * 25 // 2,
+    ]
+    id900.write_id900(tmp_path / "y", recording.tags)
+    assert (tmp_path / "y").read_bytes() == path.read_bytes()
+    for wrong in (tags([0, 1], [0, 1]), tags([-1], [0])):
+        with pytest.raises(ParameterError):
+            id900.write_id900(tmp_path / "y", wrong)
+
+
+def test_id900_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for data, offset in (
+        (b"", 0),
+        (bytes(12), 8),
+        (struct.pack("<2Q", 5, 4), 8),
+        (struct.pack("<2Q", 5, (1 << 62) + 1), 8),
+        (struct.pack("<2Q", 5, (1 << 64) - 1), 8),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(TagFormatError) as caught:
+            id900.read_id900(path, channel=0)
+        assert caught.value.offset == offset
+    for channel, unit in ((256, 1), (-1, 1), (0, 0), (0, 10**7)):
+        with pytest.raises(ParameterError):
+            id900.read_id900(path, channel=channel, unit_ps=unit)
 
 
 # --- NPZ, CSV ----------------------------------------------------------------------------------------------------

@@ -340,6 +340,8 @@ def _with_one_leaf_changed(value: Any) -> Iterator[Any]:
         for i, inner in enumerate(value):
             for changed in _with_one_leaf_changed(inner):
                 yield [*value[:i], changed, *value[i + 1 :]]
+    elif value is None:
+        yield 0
     else:
         yield value + "00" if isinstance(value, str) else value + 1
 

@@ -1,8 +1,10 @@
 """Time tag files: `read(path)` finds the format by content, never by suffix, and returns a `Recording`.
 
-Vendors' and scientific containers have magic bytes and CSV is plain text. S-Fifteen a1, quTAG and Swabian dumps have no
-signature at all, so they are told by whether their records make sense: which lay-out gives ascending times and
-possible channels. A file that fits none is an error that names the first byte which does not fit.
+Vendors' and scientific containers and our own qtag have magic bytes, CSV and S-Fifteen a0 and a2 are plain text, and
+qcrypto's type 1 has a header of its own. S-Fifteen a1, quTAG and Swabian dumps have no signature at all, so they are
+told by whether their records make sense: which lay-out gives ascending times and possible channels. A file that fits
+none is an error that names the first byte which does not fit. How a format is called, read by name and written is in
+`registry`.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from distribution.errors import ParameterError, TagFormatError
+from distribution.formats import qcrypto
 from distribution.formats.generic import NPZ_MAGIC, TEXT_BYTES, read_csv
+from distribution.formats.native import MAGIC as NATIVE_MAGIC
 from distribution.formats.qutag import HEADER_BYTES, RECORD, read_qutag
 from distribution.formats.qutag import fits as fits_qutag
 from distribution.formats.recording import Format, Recording
 from distribution.formats.s15 import WORD_BYTES, read_a1
 from distribution.formats.s15 import fits as fits_a1
+from distribution.formats.s15_text import digits_of, read_text
 from distribution.formats.swabian import fits as fits_swabian
 from distribution.formats.swabian import read_swabian
 
@@ -29,6 +34,7 @@ HEAD_BYTES = 1 << 16
 
 # Magic bytes -> module and function of the reader, imported only by those who need it.
 _READERS = {
+    NATIVE_MAGIC: ("distribution.formats.native", "read_native"),
     NPZ_MAGIC: ("distribution.formats.generic", "read_npz"),
     b"PQTTTR\0\0": ("distribution.formats.ptu", "read_ptu"),
     b"HydraHarp\0": ("distribution.formats.picoquant", "read_picoquant"),
@@ -77,6 +83,17 @@ def read(path: Path | str, *, sync_period_ps: Fraction | float | None = None) ->
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise TagFormatError(f"{path.name} is {what}", offset=0)
+    if (recording := _read_marked(path, head, sync_period_ps)) is not None:
+        return recording
+    if not head.translate(None, TEXT_BYTES):
+        return read_text(path) if digits_of(head) in (8, 16) else read_csv(path)
+    if qcrypto.fits(head):
+        return qcrypto.read_type1(path)
+    return _read_unsigned(path, head)
+
+
+def _read_marked(path: Path, head: bytes, sync_period_ps: Fraction | float | None) -> Recording | None:
+    """The formats with magic bytes; None for all others."""
     timing = {} if sync_period_ps is None else {"sync_period_ps": sync_period_ps}
     for magic, (module, function) in _READERS.items():
         if head.startswith(magic) and (not timing or function in _TAKE_SYNC_PERIOD):
@@ -84,9 +101,7 @@ def read(path: Path | str, *, sync_period_ps: Fraction | float | None = None) ->
             return reader(path, **timing)
     if timing:
         raise ParameterError(f"sync_period_ps is for PicoQuant's T3 recordings, {path.name} is none")
-    if not head.translate(None, TEXT_BYTES):
-        return read_csv(path)
-    return _read_unsigned(path, head)
+    return None
 
 
 def _read_unsigned(path: Path, head: bytes) -> Recording:
@@ -109,9 +124,10 @@ def _refuse(path: Path, reader: Callable[[Path], Recording]) -> NoReturn:
     """Say what keeps the file from being read as the format that its length fits best."""
     unknown = TagFormatError(
         f"{path.name} is in no format that we know",
-        hint="known: S-Fifteen a1, PicoQuant (PTU, ht2, ht3, pt2, pt3, t3r), quTAG, Swabian dump, Parquet, Photon-HDF5,"
-        " NPZ, CSV; if it is one of them, it is broken",
+        hint="qkd tags formats lists the known ones, some of which must be named; if it is one of them, it is broken",
     )
+    if packet := qcrypto.describe(path):
+        raise TagFormatError(f"{path.name} is {packet}", offset=0)
     try:
         reader(path)
     except TagFormatError as error:

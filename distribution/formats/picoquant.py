@@ -147,6 +147,8 @@ def read_picoquant(path: Path | str, *, sync_period_ps: Fraction | float | None 
 
 def _read(path: Path, header: _Header) -> Recording:
     held, beyond = divmod(path.stat().st_size - header.start, tttr.RECORD_BYTES)
+    if held < 0:
+        raise TagFormatError(f"{path.name}: its records would begin at byte {header.start}, behind its end", offset=0)
     if not 0 <= header.declared <= _MAX_RECORDS:
         raise TagFormatError(f"{path.name}: the header declares {header.declared} records")
     if held > header.declared:

@@ -16,13 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.errors import ParameterError, TagFormatError
-from distribution.formats.recording import Format, Recording, scale_to_ps, settle_order
+from distribution.formats.recording import Format, Recording, scale_to_ps, settle_order, write_atomically
+from distribution.kernels.rice import to_units
 from distribution.tags import TimeTags
 
 HEADER_BYTES = 40
 RECORD = np.dtype([("time", "<i8"), ("channel", "<u2")])
 REORDER_PS = 10_000_000
 MAX_CHANNEL = 127
+QUTAU_UNIT_PS = Fraction("80.955")
+"""What quTAU and ID800 count."""
 
 
 def read_qutag(path: Path | str, *, unit_ps: Fraction | int = 1) -> Recording:
@@ -66,6 +69,25 @@ def read_qutag(path: Path | str, *, unit_ps: Fraction | int = 1) -> Recording:
         reordered=reordered,
         device="qutools time tagger",
     )
+
+
+def write_qutag(path: Path, tags: TimeTags, *, unit_ps: Fraction | int = 1) -> None:
+    """Write tags as a file of this lay-out, atomically, rounded to the unit; the header's 40 bytes are zeros.
+
+    Raises:
+        ParameterError: a channel above 127 or a negative time.
+    """
+    if len(tags) and (int(tags.channel.max()) > MAX_CHANNEL or tags.t_ps[0] < 0):
+        raise ParameterError(
+            f"records hold channels 0..{MAX_CHANNEL} and no negative times,"
+            f" got channel {tags.channel.max()} and {tags.t_ps[0]} ps"
+        )
+    unit = Fraction(unit_ps)
+    units = np.empty(len(tags), np.int64)
+    to_units(np.ascontiguousarray(tags.t_ps), unit.numerator, unit.denominator, -1, units)
+    records = np.empty(len(tags), RECORD)
+    records["time"], records["channel"] = units, tags.channel
+    write_atomically(Path(path), bytes(HEADER_BYTES) + records.tobytes())
 
 
 def fits(head: bytes) -> bool:

@@ -28,6 +28,11 @@ class Format(Enum):
 
     S15_A1 = "s-fifteen a1"
     S15_A1_LEGACY = "s-fifteen a1, high word first"
+    S15_A0 = "s-fifteen a0"
+    S15_A2 = "s-fifteen a2"
+    S15_T1 = "qcrypto type 1"
+    NATIVE = "qtag"
+    ID900 = "id900"
     PTU_T2 = "picoquant ptu, t2"
     PTU_T3 = "picoquant ptu, t3"
     HT2 = "picoquant ht2"
@@ -61,8 +66,10 @@ class Recording:
         patterns: S-Fifteen only: number of events per detector bit mask.
         device: what the file says about the instrument, or "".
         clock_id: name of the clock that gave the times, or "".
-        lost: what the file says was there and does not hold: detections that the tagger had no room for (Swabian),
-            records that a cut-off file declares (older PicoQuant containers).
+        start_unix_ns: Unix time of t = 0, or None where the file does not say.
+        damaged: stretches of the file that were left out, which happens only where the caller asked for it.
+        lost: events that were there and are not here: in damaged stretches, those that the tagger had no room for
+            (Swabian), records that a cut-off file declares (older PicoQuant containers); None = nobody knows how many.
     """
 
     tags: TimeTags
@@ -77,6 +84,8 @@ class Recording:
     patterns: Mapping[int, int] = field(default_factory=dict)
     device: str = ""
     clock_id: str = ""
+    start_unix_ns: int | None = None
+    damaged: int = 0
     lost: int | None = 0
 
     @property

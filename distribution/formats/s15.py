@@ -13,6 +13,7 @@ so words are sorted within one period of the card's 25-bit coarse counter, 131 u
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,12 @@ import numpy.typing as npt
 
 from distribution.errors import ParameterError, TagFormatError
 from distribution.formats.recording import Format, Recording, settle_order, write_atomically
-from distribution.kernels.words import split_words
+from distribution.kernels.words import split_detections, split_words
 from distribution.tags import EMPTY, TimesPs, TimeTags
 
 Words = npt.NDArray[np.uint64]
 Patterns = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
 
 WORD_BYTES = 8
 RESOLUTION_PS = 1000 / 256
@@ -47,6 +49,7 @@ for _p in range(16):
     _set = [c for c in range(DETECTORS) if _p >> c & 1]
     _CHANNELS_OF[_p, : len(_set)] = _set
 _FIRST_CHANNEL = _CHANNELS_OF[:, 0].tobytes().ljust(256, b"\0")
+LOWEST_BIT = np.frombuffer(bytearray(_FIRST_CHANNEL[:32]), np.uint8)
 _IS_MULTIPLE = (_BITS_IN > 1).tobytes().ljust(256, b"\0")
 
 
@@ -82,15 +85,19 @@ def read_a1(path: Path | str, legacy: bool | None = None) -> Recording:
             offset=size - size % WORD_BYTES,
             hint="the file was cut short; cut it to a multiple of 8 bytes to read the rest",
         )
-    raw = np.fromfile(path, "<u8")
     if legacy is None:
-        legacy = prefers_legacy(raw[: 1 << 16])
-    return _recording(raw, legacy=legacy, what=name)
+        legacy = prefers_legacy(np.fromfile(path, "<u8", 1 << 16))
+    which = Format.S15_A1_LEGACY if legacy else Format.S15_A1
+    split = _split_nearly_sorted(_stretches_of(Path(path)), size // WORD_BYTES, legacy=legacy)
+    if split is None:
+        return recording_of(np.fromfile(path, "<u8"), legacy=legacy, format=which, what=name)
+    tags, count, reordered = split
+    return _counted(tags, count, format=which, what=name, reordered=reordered)
 
 
 def fits(head: bytes) -> bool:
     """True if the head of a file reads as a1 words in at least one order (for format detection)."""
-    raw = _own_words(head[: len(head) // WORD_BYTES * WORD_BYTES])
+    raw = own_words(head[: len(head) // WORD_BYTES * WORD_BYTES])
     legacy = prefers_legacy(raw)
     named = _split(raw, legacy=legacy)[2][1:].any()
     return bool(named) and _fit(raw, legacy=legacy).violations == 0
@@ -142,7 +149,7 @@ def encode_words(tags: TimeTags) -> bytes:
     for start in range(0, len(tags), _STRETCH):
         part = slice(start, start + _STRETCH)
         pattern = np.left_shift(np.uint64(1), tags.channel[part], dtype=np.uint64)
-        words[part] = (_to_units(tags.t_ps[part]).view(np.uint64) << _TIME_SHIFT) | pattern
+        words[part] = (to_units(tags.t_ps[part]).view(np.uint64) << _TIME_SHIFT) | pattern
     joins = (words[1:] ^ words[:-1]) < 1 << int(_TIME_SHIFT)
     if joins.any():
         joins &= tags.channel[1:] > tags.channel[:-1]
@@ -163,10 +170,10 @@ def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
     if len(data) % WORD_BYTES:
         whole = len(data) // WORD_BYTES * WORD_BYTES
         raise TagFormatError(f"a stretch of {len(data)} bytes ends inside a word", offset=whole)
-    words = _own_words(data)
+    words = own_words(data)
     if not words.size:
         return EMPTY
-    tags = _recording(words, legacy=False, what="the stream").tags
+    tags = recording_of(words, legacy=False, format=Format.S15_A1, what="the stream").tags
     if not len(tags):
         return EMPTY
     # Nearest multiple of the wrap, so that a slightly late word does not count as a whole turn.
@@ -174,31 +181,90 @@ def decode_words(data: bytes | memoryview, *, after_ps: int = 0) -> TimeTags:
     return TimeTags(tags.t_ps + turns * WRAP_PS, tags.channel) if turns > 0 else tags
 
 
-def _own_words(data: bytes | memoryview) -> Words:
-    # Copied, because numba would compile the kernel a second time for read-only arrays.
+def own_words(data: bytes | memoryview) -> Words:
+    """Whole words, low half first, copied: numba would compile its kernels a second time for read-only arrays."""
     return np.frombuffer(bytearray(data), "<u8")
 
 
-def _recording(raw: Words, *, legacy: bool, what: str) -> Recording:
-    t_ps, flags, count, back = _split(raw, legacy=legacy)
+def recording_of(
+    raw: Words, *, legacy: bool, format: Format, what: str, header_bytes: int = 0, record_bytes: int = WORD_BYTES
+) -> Recording:
+    """The recording that words make, whatever file they came from.
+
+    Args:
+        raw: shape (n,), uint64, writable.
+        legacy: True = the halves of each word are exchanged.
+        format: what the file was.
+        what: name of the file or stream, for messages.
+        header_bytes, record_bytes: where word i stands in the file, for messages.
+
+    Raises:
+        TagFormatError: no detector ever fired, or times that do not ascend.
+    """
+    split = _split_nearly_sorted(_stretches(raw), raw.size, legacy=legacy)
+    if split is not None:
+        return _counted(split[0], split[1], format=format, what=what, reordered=split[2])
+    t_ps, flags, count = _split(raw, legacy=legacy)
+    t_ps, rollovers = _carry_rollovers(t_ps)
+    order, reordered = settle_order(
+        t_ps, depth_ps=REORDER_PS, what=what, header_bytes=header_bytes, record_bytes=record_bytes
+    )
+    if order is not None:
+        t_ps, flags = t_ps[order], flags[order]
+    detected = (flags > 0) & (flags < _DUMMY)
+    tags = _expand(t_ps[detected], flags[detected])
+    return _counted(tags, count, format=format, what=what, rollovers=rollovers, reordered=reordered)
+
+
+def _split_nearly_sorted(
+    stretches: Iterable[Words], words: int, *, legacy: bool
+) -> tuple[TimeTags, Counts, int] | None:
+    """Tags by time, how often each value of the low five bits came, and the steps back, in one pass.
+
+    Args:
+        stretches: the words, in pieces of at most `_STRETCH`.
+        words: how many there are in all.
+
+    Returns:
+        None as soon as a word is later than a card can be: the counter wrapped, or the file is no such file.
+    """
+    # Multiple clicks are rare; room that stays untouched costs no memory.
+    room = words + words // 16 + DETECTORS * min(words, _STRETCH)
+    t_ps, channel = np.empty(room, np.int64), np.empty(room, np.uint8)
+    count, state, tags = np.zeros(32, np.int64), np.zeros(3, np.int64), 0
+    for raw in stretches:
+        if t_ps.size - tags < DETECTORS * raw.size:
+            t_ps, channel = np.resize(t_ps, 2 * t_ps.size), np.resize(channel, 2 * channel.size)
+        tags = split_detections(raw, legacy, REORDER_PS, LOWEST_BIT, tags, t_ps, channel, count, state)
+        if tags < 0:
+            return None
+    return TimeTags(t_ps[:tags], channel[:tags]), count, int(state[2])
+
+
+def _stretches(raw: Words) -> Iterator[Words]:
+    for start in range(0, raw.size, _STRETCH):
+        yield raw[start : start + _STRETCH]
+
+
+def _stretches_of(path: Path) -> Iterator[Words]:
+    """The words of a file in one buffer that stays in the cache: a whole file in memory would be read twice."""
+    buffer = np.empty(_STRETCH, "<u8")
+    with path.open("rb", buffering=0) as file:
+        while got := file.readinto(buffer.data):
+            yield buffer[: got // WORD_BYTES]
+
+
+def _counted(
+    tags: TimeTags, count: Counts, *, format: Format, what: str, rollovers: int = 0, reordered: int = 0
+) -> Recording:
     if not count[1:].any():
         raise TagFormatError(f"{what}: no word names a detector", offset=0, hint="this is no S-Fifteen recording")
-    rollovers = reordered = 0
-    if back:
-        t_ps, rollovers = _carry_rollovers(t_ps)
-        order, reordered = settle_order(t_ps, depth_ps=REORDER_PS, what=what, header_bytes=0, record_bytes=WORD_BYTES)
-        if order is not None:
-            t_ps, flags = t_ps[order], flags[order]
-    dummies = int(count[0] + count[_DUMMY:].sum())
-    if dummies:
-        detected = (flags > 0) & (flags < _DUMMY)
-        t_ps, flags = t_ps[detected], flags[detected]
     return Recording(
-        tags=_expand(t_ps, flags),
-        format=Format.S15_A1_LEGACY if legacy else Format.S15_A1,
+        tags=tags,
+        format=format,
         resolution_ps=RESOLUTION_PS,
-        records=raw.size,
-        dummies=dummies,
+        records=int(count.sum()),
+        dummies=int(count[0] + count[_DUMMY:].sum()),
         rollovers=rollovers,
         reordered=reordered,
         patterns={p: int(count[p]) for p in range(1, _DUMMY) if count[p]},
@@ -206,11 +272,11 @@ def _recording(raw: Words, *, legacy: bool, what: str) -> Recording:
     )
 
 
-def _split(raw: Words, *, legacy: bool) -> tuple[TimesPs, Patterns, npt.NDArray[np.int64], int]:
-    """Times as they stand (ps), low five bits of every word, counts of their values, number of steps back."""
+def _split(raw: Words, *, legacy: bool) -> tuple[TimesPs, Patterns, Counts]:
+    """Times as they stand (ps), low five bits of every word, counts of their values."""
     t_ps, flags, count = np.empty(raw.size, np.int64), np.empty(raw.size, np.uint8), np.zeros(32, np.int64)
-    back = split_words(raw, legacy, t_ps, flags, count)
-    return t_ps, flags, count, int(back)
+    split_words(raw, legacy, t_ps, flags, count)
+    return t_ps, flags, count
 
 
 def _expand(t_ps: TimesPs, pattern: Patterns) -> TimeTags:
@@ -254,7 +320,8 @@ def _fit(raw: Words, *, legacy: bool) -> _Fit:
     return _Fit(int(np.count_nonzero(late > REORDER_PS)), int(t_ps.max()) - int(t_ps.min()))
 
 
-def _to_units(t_ps: TimesPs) -> npt.NDArray[np.int64]:
+def to_units(t_ps: TimesPs) -> npt.NDArray[np.int64]:
+    """Times as the counter counts them, 1/256 ns modulo 2^54."""
     # Rounded to nearest, so that units -> ps -> units is the identity (a unit is 3.9 ps, rounding loses 0.5).
     whole = t_ps // 125
     return (whole * 32 + ((t_ps - 125 * whole) * 64 + 125) // 250) & (WRAP_UNITS - 1)

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qkd.errors import QkdError
-from qkd.knownanswers import coding, sifting, stages, transcript
+from qkd.knownanswers import coding, recordings, sifting, stages, transcript
 from qkd.knownanswers.frame import Json, Runner
 
 VALID = "valid"
 
 RUNNERS: dict[str, Runner] = {
     **coding.RUNNERS,
+    **recordings.RUNNERS,
     **sifting.RUNNERS,
     **stages.RUNNERS,
     **transcript.RUNNERS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.vectormaker import cascade, coding, finitekey, hashing, sifting, transcript
+from tests.vectormaker import cascade, coding, finitekey, hashing, recordings, sifting, transcript
 from tests.vectormaker.frame import render
 
 Json = dict[str, Any]
@@ -19,6 +19,8 @@ SCHEMAS: dict[str, Json] = {
     "ascending": coding.ASCENDING_SCHEMA,
     "messages": coding.MESSAGES_SCHEMA,
     "a1": coding.A1_SCHEMA,
+    "native": recordings.NATIVE_SCHEMA,
+    "qcrypto": recordings.QCRYPTO_SCHEMA,
     "clicks": sifting.CLICKS_SCHEMA,
     "coincidence": sifting.COINCIDENCE_SCHEMA,
     "sifting": sifting.SIFTING_SCHEMA,
@@ -36,6 +38,8 @@ STAGES: dict[str, dict[str, Callable[[], Json]]] = {
     "expansion": {"expansion_shake256": coding.expansion},
     "codec": {"codec_ascending": coding.ascending, "codec_messages": coding.messages},
     "a1": {"a1_words": coding.a1},
+    "native": {"native_files": recordings.native},
+    "qcrypto": {"qcrypto_packets": recordings.qcrypto_streams},
     "sifting": {
         "sifting_clicks": sifting.clicks,
         "sifting_coincidences": sifting.coincidences,
