@@ -11,8 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from distribution.delivery import FeedHeader, NetworkFeed, Replay, encode_end, encode_frame
 from distribution.errors import FeedError
+from distribution.feed import FeedHeader, encode_end, encode_frame
+from distribution.sources.network import NetworkFeed
+from distribution.sources.replay import Replay
 from distribution.tags import TimeTags, join
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distribution.delivery import Replay
+from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
 from qkd.errors import ParameterError
 from qkd.exchange.engine import Engine

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
+from distribution.health import SourceHealth
 from qkd import bbm92
 from qkd.block import Vault
 from qkd.errors import ClockNotFound, FeedError, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
@@ -62,9 +63,15 @@ class StationLoop:
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
     station: Station = field(init=False)
+    _earlier: SourceHealth = field(init=False, default=SourceHealth())
 
     def __post_init__(self) -> None:
         self.station = Station(self.params.double_click_ps, self.secrets)
+
+    @property
+    def feed_health(self) -> SourceHealth:
+        """Counters of our tagger's streams, those that broke off included."""
+        return self._earlier + self.source.health
 
     async def serve_line(self, line: Line) -> bool:
         """Make blocks over one connection; True when a tagger ended and no more can come.
@@ -132,11 +139,13 @@ class StationLoop:
 
     async def _mend_feed(self) -> None:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
+        self._earlier += self.source.health
         self.source.close()
         self.station = Station(self.params.double_click_ps, self.secrets)
         while True:
             try:
                 self.source = await asyncio.to_thread(self.reopen)
+                self._earlier += SourceHealth(reconnects=1)
                 return
             except FeedError as error:
                 log.info("%s", error)
