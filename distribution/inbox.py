@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -212,9 +213,10 @@ class TagInbox:
         return self._horizon_ps >= until_ps
 
     def _take(self, until_ps: int | None) -> TagChunk:
-        limit_ps = self._horizon_ps if until_ps is None else until_ps
-        if until_ps is None and self._ended and self._waiting:
-            limit_ps = int(self._waiting[-1].t_ps[-1]) + 1
+        limit_ps = until_ps if until_ps is not None else self._given_ps
+        if until_ps is None and self._waiting:
+            # Only the first: how much may be taken at once is for the station to say.
+            limit_ps = int(self._waiting[0].t_ps[0]) + 1
         taken = [stretch.between(_BEGINNING, limit_ps) for stretch in self._waiting]
         count = sum(len(stretch) for stretch in taken)
         rest = [TimeTags(s.t_ps[len(t) :], s.channel[len(t) :]) for s, t in zip(self._waiting, taken, strict=True)]
@@ -263,7 +265,7 @@ class TagInbox:
             self._gaps[-1] = wider
             self._count(missing_ps=wider.stop_ps - before.stop_ps)
             return
-        self._gaps = sorted([*self._gaps, gap], key=lambda g: g.start_ps)
+        insort(self._gaps, gap, key=lambda g: g.start_ps)
         self._count(gaps=1, missing_ps=gap.stop_ps - gap.start_ps)
 
     def _count(self, **more: int) -> None:
