@@ -12,7 +12,7 @@ from distribution.scenario import load_scenario
 from distribution.simulate import simulate
 from distribution.tags import Gap, GapCause, TimeTags
 from distribution.units import PS_PER_S, seconds_to_ps
-from qkd.errors import ClockNotFound, QkdError, RemoteProtocolError
+from qkd.errors import ClockNotFound, KeyTooShort, QkdError, RemoteProtocolError
 from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
@@ -96,14 +96,14 @@ def test_seconds_without_tags_cost_their_coincidences_only(who: str, start_s: fl
 
 @pytest.mark.parametrize("who", ["alice", "bob"])
 def test_a_hole_before_the_clock_is_known_well_costs_a_block_at_most(who: str) -> None:
-    """20 ms of tags, 3 s of none: whatever was concluded from so little is given up, and keys are made afterwards."""
+    """150 ms of tags, 3 s of none: whatever was concluded from so little is given up, and keys are made afterwards."""
     alice, bob, _ = recorded()
-    at_alice = holed(alice, 0.02, 3.02) if who == "alice" else Live(alice)
-    at_bob = holed(bob, 0.02, 3.02) if who == "bob" else Live(bob)
+    at_alice = holed(alice, 0.15, 3.15) if who == "alice" else Live(alice)
+    at_bob = holed(bob, 0.15, 3.15) if who == "bob" else Live(bob)
     link, vault_a, vault_b = link_of(at_alice, at_bob)
     errors = run_like_a_node(link)
-    assert len(errors) <= 1
-    assert all(isinstance(error, ClockNotFound) for error in errors)
+    assert len(errors) <= 2
+    assert all(isinstance(error, ClockNotFound | KeyTooShort) for error in errors)  # the last one is the leftover
     assert len(vault_a.blocks) >= 1
     assert same_blocks(vault_a, vault_b)
 
