@@ -225,6 +225,8 @@ class _Watched:
         self.simulated = source.simulated
         if not isinstance(self.simulated, bool):
             raise FeedError(f"{who} does not say whether its photons are simulated")
+        if not isinstance(source.health, SourceHealth):
+            raise FeedError(f"{who} keeps no counters: its health is {type(source.health).__name__}")
 
     @property
     def health(self) -> SourceHealth:

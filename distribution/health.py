@@ -1,4 +1,7 @@
-"""What a tag source counts about itself: nothing that went wrong on the way to the station may go unseen."""
+"""What a tag source counts about itself: nothing that went wrong on the way to the station may go unseen.
+
+events + skipped + dropped + late, and what still waits, are all the detections that anybody knows of.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceHealth:
-    """Running totals of one source; sums of several add up. received = events + dropped + skipped + late + waiting.
+    """Running totals of one source; those of several add up.
 
     Attributes:
         events: tags handed out.

@@ -102,6 +102,8 @@ class TagInbox:
                     f"the clock of {self._what} ran back from {self._horizon_ps} to {horizon_ps} ps",
                     hint="was the tagger reset or restarted? open it anew",
                 )
+            if self._closed:
+                return
             late = int(np.searchsorted(tags.t_ps, self._given_ps))
             self._count(late=late)
             self._store(TimeTags(tags.t_ps[late:], tags.channel[late:]))

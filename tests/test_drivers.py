@@ -206,3 +206,19 @@ def test_relative_paths_count_from_the_sites_folder(tmp_path: Path) -> None:
     write_a1(tmp_path / "a.ts", tags)
     source = open_source("replay", {"file": "a.ts", "pace": 0.0}, Site("alice", tmp_path))
     assert source.until(1 << 60).tags.t_ps.tolist() == tags.t_ps.tolist()
+
+
+def test_a_simulated_tagger_whose_reader_is_gone_stops_by_itself() -> None:
+    order = '{"scenario": "metro", "seed": 1, "station": "bob", "seconds": 0, "pace": 0, "intercept_fraction": 0}'
+    child = subprocess.Popen(
+        [sys.executable, "-m", "distribution.simulated_tagger", order],
+        cwd=DOCS.parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    assert b'"simulated": true' in child.stdout.readline()
+    child.stdout.close()
+    assert child.wait(30) == 0
+    assert child.stderr is not None
+    assert child.stderr.read() == b""

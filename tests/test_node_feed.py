@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from distribution.health import SourceHealth
-from qkd.errors import ParameterError
+from distribution.inbox import TagInbox
+from distribution.tags import TimeTags
+from qkd.errors import FeedError, ParameterError, QkdError, TagFormatError
+from qkd.exchange.steps import Role
 from qkd.node.config import EXAMPLE, load, resolved
+from qkd.node.stationloop import StationLoop
+from qkd.randomness import FixedBits
+from qkd.session import SessionParameters
+from qkd.testing import MemoryVault
+from qkd.transport.tcp import Line
 from tests.commands import assert_refused, qkd
 from tests.live import LiveLink
 
@@ -105,3 +115,42 @@ def test_two_nodes_with_simulated_taggers_make_keys_and_report_their_feeds(tmp_p
             assert (health["gaps"], health["late"], health["dropped"]) == (0, 0, 0)
     finally:
         link.stop()
+
+
+@pytest.mark.parametrize("fault", [FeedError("the tagger was unplugged"), TagFormatError("words in no order")])
+def test_a_stream_that_broke_is_opened_anew_and_its_counters_are_kept(fault: QkdError) -> None:
+    """Either way of breaking: the source is closed, opened again, and what both gave adds up in the report."""
+
+    class Source(TagInbox):
+        simulated = False
+
+        def __init__(self, events: int) -> None:
+            super().__init__("a test's tagger")
+            self.put(TimeTags(np.arange(events, dtype=np.int64), np.zeros(events, np.uint8)), events)
+            self.until(events)
+
+    class Loop(StationLoop):
+        async def serve_line(self, line: Line) -> bool:
+            raise fault
+
+    class NoLine:
+        async def close(self) -> None:
+            """Nothing to hang up."""
+
+    first, aborts = Source(5), list[QkdError]()
+    loop = Loop(
+        role=Role.ALICE,
+        params=SessionParameters(),
+        vault=MemoryVault(bytes(64)),
+        secrets=FixedBits("loop"),
+        source=first,
+        reopen=lambda: Source(7),
+        on_block=lambda _: None,
+        on_abort=aborts.append,
+        on_line=lambda _state, _why: None,
+    )
+    assert asyncio.run(loop.attempt(NoLine())) is False  # type: ignore[arg-type]
+    assert aborts == [fault]
+    assert first.closed
+    assert loop.source is not first
+    assert loop.feed_health == SourceHealth(events=12, reconnects=1)

@@ -8,22 +8,26 @@ nothing, and `pace` is the most simulated seconds it gives per second.
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 
+import distribution
 from distribution.bounds import require
 from distribution.delivery import Driver, Site
-from distribution.errors import FeedError, TagFormatError
+from distribution.errors import FeedError, ParameterError, TagFormatError
 from distribution.feed import MAX_HEADER_BYTES, FeedHeader, FrameReader
 from distribution.health import SourceHealth
 from distribution.inbox import TagInbox
 from distribution.tags import TagChunk
 
 CHILD = "distribution.simulated_tagger"
+LEAST_PACE, LARGEST_PACE = 0.01, 1e6
 # A child imports numpy and numba and may have to compile kernels before it says its first word.
 START_S = 120.0
 TIMEOUT_S = 30.0
@@ -50,7 +54,9 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def __post_init__(self) -> None:
         require("seed", self.seed, 0, 1 << 62)
         require("seconds", self.seconds, 0.0, 1e7)
-        require("pace", self.pace, 0.0, 1e6)
+        require("pace", self.pace, 0.0, LARGEST_PACE)
+        if 0 < self.pace < LEAST_PACE:
+            raise ParameterError(f"pace = {self.pace} must be 0 or in {LEAST_PACE} .. {LARGEST_PACE}")
         require("intercept_fraction", self.intercept_fraction, 0.0, 1.0)
 
 
@@ -71,8 +77,11 @@ class SimulatedTagger:
         scenario = site.folder / options.scenario
         named = str(scenario.resolve()) if scenario.is_file() else options.scenario
         order = msgspec.json.encode({**msgspec.structs.asdict(options), "scenario": named, "station": site.station})
+        # The child must be of this very installation, wherever it is started: -P, and our own folder first.
+        places = [str(Path(distribution.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self._child = subprocess.Popen(  # noqa: S603  # our own module, by the running interpreter
-            [sys.executable, "-m", CHILD, order.decode()],
+            [sys.executable, "-P", "-m", CHILD, order.decode()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,7 +15,15 @@ from distribution.delivery import TagSource
 from distribution.health import SourceHealth
 from qkd import bbm92
 from qkd.block import Vault
-from qkd.errors import ClockNotFound, FeedError, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
+from qkd.errors import (
+    ClockNotFound,
+    FeedError,
+    PeerUnreachable,
+    ProtocolAborted,
+    QkdError,
+    RemoteProtocolError,
+    TagFormatError,
+)
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
@@ -126,7 +134,7 @@ class StationLoop:
             return self.station.exhausted
         except PeerUnreachable as error:
             self.on_line("down", str(error))
-        except FeedError as error:
+        except (FeedError, TagFormatError) as error:
             self.on_abort(error)
             await line.close()
             await self._mend_feed()
