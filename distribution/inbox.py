@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,6 +30,8 @@ PAUSE_BACKLOG = 1 << 20
 LEAST_PACE = 1e-3
 # How long the tagger may be alive without a single tag before whoever waits for the first one is told.
 DARK_S = 60.0
+# How often whoever waits looks at the progress.
+LOOK_S = 1.0
 _BEGINNING = -(1 << 63)
 
 
@@ -65,16 +68,17 @@ class TagInbox:
         self._horizon_ps = _BEGINNING
         self._given_ps = _BEGINNING
         self._wanted = False
+        self._wanted_ps: int | None = None
         self._ended = False
         self._closed = False
         self._broken: QkdError | None = None
-        self._health = SourceHealth()
+        self._counts: Counter[str] = Counter()
 
     @property
     def health(self) -> SourceHealth:
         """The counters so far."""
         with self._news:
-            return self._health
+            return SourceHealth(**self._counts)
 
     @property
     def closed(self) -> bool:
@@ -109,7 +113,9 @@ class TagInbox:
             self._store(TimeTags(tags.t_ps[late:], tags.channel[late:]))
             self._horizon_ps = horizon_ps
             self._shed()
-            self._news.notify_all()
+            # Whoever waits looks at the progress now and then; waking him for every put would cost more than the put.
+            if self._wanted and self._reaches(self._wanted_ps):
+                self._news.notify_all()
 
     def miss(self, gap: Gap) -> None:
         """Tags are missing."""
@@ -159,7 +165,7 @@ class TagInbox:
             FeedError: broken, closed, stalled, or (asked for the first tags) dark.
         """
         with self._news:
-            self._wanted = True
+            self._wanted, self._wanted_ps = True, until_ps
             self._news.notify_all()
             try:
                 self._wait(until_ps)
@@ -203,7 +209,7 @@ class TagInbox:
                 )
             if until_ps is None and now - asked >= DARK_S:
                 raise FeedError(f"{self._what} is alive but shows no detection", hint="are the detectors switched on?")
-            self._news.wait(max(marked + self._timeout_s - now, 0.0) + 1e-3)
+            self._news.wait(min(max(marked + self._timeout_s - now, 0.0) + 1e-3, LOOK_S))
         if self._closed:
             raise FeedError(f"{self._what} was closed")
 
@@ -271,4 +277,5 @@ class TagInbox:
         self._count(gaps=1, missing_ps=gap.stop_ps - gap.start_ps)
 
     def _count(self, **more: int) -> None:
-        self._health = self._health + SourceHealth(**more)
+        for name, value in more.items():
+            self._counts[name] += value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from distribution.health import SourceHealth
 from distribution.inbox import TagInbox
 from distribution.tags import TimeTags
-from qkd.errors import FeedError, ParameterError, QkdError, TagFormatError
+from qkd.errors import FeedError, ParameterError, PeerUnreachable, QkdError, TagFormatError
+from qkd.exchange.handshake import SessionStart
 from qkd.exchange.steps import Role
+from qkd.exchange.transcript import Transcript
 from qkd.node.config import EXAMPLE, load, resolved
 from qkd.node.stationloop import StationLoop
 from qkd.randomness import FixedBits
@@ -117,6 +120,54 @@ def test_two_nodes_with_simulated_taggers_make_keys_and_report_their_feeds(tmp_p
         link.stop()
 
 
+class NoLine:
+    """A line that nothing is sent over."""
+
+    async def close(self) -> None:
+        """Nothing to hang up."""
+
+
+def loop_of(
+    kind: type[StationLoop], role: Role, source: Any, aborts: list[QkdError], reopen: Any = None
+) -> StationLoop:
+    return kind(
+        role=role,
+        params=SessionParameters(),
+        vault=MemoryVault(bytes(64)),
+        secrets=FixedBits("loop"),
+        source=source,
+        reopen=reopen,
+        on_block=lambda _: None,
+        on_abort=aborts.append,
+        on_line=lambda _state, _why: None,
+    )
+
+
+@pytest.mark.parametrize(("role", "order"), [(Role.ALICE, ["skip", "handshake"]), (Role.BOB, ["handshake", "skip"])])
+def test_alices_stream_reaches_back_to_before_bobs_first_tag(role: Role, order: list[str]) -> None:
+    """Her backlog is dropped before the handshake and his after it, whatever the scheduler does in between."""
+    calls: list[str] = []
+
+    class Source(TagInbox):
+        simulated = False
+
+        def skip_backlog(self) -> None:
+            calls.append("skip")
+
+    class Loop(StationLoop):
+        async def _shake_hands(self, line: Line) -> Any:
+            calls.append("handshake")
+            return SessionStart(bytes(16), 0, False), Transcript()
+
+        def _block(self, *_: object) -> Any:
+            raise PeerUnreachable("far enough")
+
+    loop = loop_of(Loop, role, Source("a test's tagger"), [])
+    with pytest.raises(PeerUnreachable, match="far enough"):
+        asyncio.run(loop.serve_line(NoLine()))  # type: ignore[arg-type]
+    assert calls == order
+
+
 @pytest.mark.parametrize("fault", [FeedError("the tagger was unplugged"), TagFormatError("words in no order")])
 def test_a_stream_that_broke_is_opened_anew_and_its_counters_are_kept(fault: QkdError) -> None:
     """Either way of breaking: the source is closed, opened again, and what both gave adds up in the report."""
@@ -133,22 +184,8 @@ def test_a_stream_that_broke_is_opened_anew_and_its_counters_are_kept(fault: Qkd
         async def serve_line(self, line: Line) -> bool:
             raise fault
 
-    class NoLine:
-        async def close(self) -> None:
-            """Nothing to hang up."""
-
     first, aborts = Source(5), list[QkdError]()
-    loop = Loop(
-        role=Role.ALICE,
-        params=SessionParameters(),
-        vault=MemoryVault(bytes(64)),
-        secrets=FixedBits("loop"),
-        source=first,
-        reopen=lambda: Source(7),
-        on_block=lambda _: None,
-        on_abort=aborts.append,
-        on_line=lambda _state, _why: None,
-    )
+    loop = loop_of(Loop, Role.ALICE, first, aborts, lambda: Source(7))
     assert asyncio.run(loop.attempt(NoLine())) is False  # type: ignore[arg-type]
     assert aborts == [fault]
     assert first.closed

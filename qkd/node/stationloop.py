@@ -87,9 +87,13 @@ class StationLoop:
         Raises:
             QkdError: the line is of no use any more; hang up and begin again.
         """
-        self.source.skip_backlog()
-        self.station.forget_events()
+        # Alice's stream must reach back to before Bob's first tag, else his first epochs have no partners and the
+        # clock is searched for in vain: she drops what is old before the handshake, he after it.
+        if self.role is Role.ALICE:
+            self._drop_what_is_old()
         start, transcript = await self._shake_hands(line)
+        if self.role is Role.BOB:
+            self._drop_what_is_old()
         self.on_line("up", "")
         number = start.next_block
         while True:
@@ -99,6 +103,10 @@ class StationLoop:
                 return True
             number += 1
             transcript = Transcript()
+
+    def _drop_what_is_old(self) -> None:
+        self.source.skip_backlog()
+        self.station.forget_events()
 
     async def _shake_hands(self, line: Line) -> tuple[SessionStart, Transcript]:
         transcript = Transcript()
