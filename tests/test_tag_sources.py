@@ -371,3 +371,7 @@ def test_each_broken_driver_is_caught_by_its_clause(name: str) -> None:
     with pytest.raises(ContractBroken) as caught:
         check_tag_source(bad, expected=TAGS, step_s=STEP_S, patience_s=1.0)
     assert caught.value.clause is clause, caught.value
+
+
+def test_every_clause_has_a_driver_that_breaks_it() -> None:
+    assert {clause for _, clause in BROKEN.values()} == set(Clause)
