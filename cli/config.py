@@ -22,10 +22,13 @@ def command() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 def check(path: Path) -> None:
     """Read PATH as `qkd node` would, and say whether it can be used."""
+    from distribution.delivery import check_options
     from qkd.node.config import load
 
     config = load(path)
-    output.say(f"{path} is a valid configuration of {config.role.value}")
+    driver, options = config.feed.source
+    check_options(driver, options)
+    output.say(f"{path} is a valid configuration of {config.role.value}, fed by driver {driver}")
 
 
 @command.command("show")

@@ -28,7 +28,7 @@ class Finding:
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    """Look at Python, packages, kernel cache, entropy, disk and loopback.
+    """Look at Python, packages, tag source drivers, kernel cache, entropy, disk and loopback.
 
     \b
     Example:  qkd doctor
@@ -108,4 +108,31 @@ def _loopback() -> Finding:
         return Finding("loopback", False, str(error), "bring the loopback interface up")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (_python, _packages, _one_place, _cache, _entropy, _disk, _loopback)
+def _drivers() -> Finding:
+    """All drivers, by distribution; a broken one is a fault of the installation."""
+    from distribution.delivery import installed_drivers, load_driver
+    from distribution.errors import QkdError
+
+    drivers = installed_drivers()
+    seen = ", ".join(f"{d.name} ({d.distribution})" for d in drivers) or "none"
+    faults = []
+    for driver in drivers:
+        try:
+            load_driver(driver.name)
+        except QkdError as error:
+            faults.append(f"{error}; {error.hint}")
+    if not drivers:
+        faults.append("the built-in drivers are missing: install entangled-qkd again")
+    return Finding("tag source drivers", not faults, seen, " / ".join(faults))
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    _python,
+    _packages,
+    _one_place,
+    _drivers,
+    _cache,
+    _entropy,
+    _disk,
+    _loopback,
+)

@@ -47,7 +47,7 @@ def command(
     \b
     Example:  qkd simulate metro --out run --seconds 4 && qkd session --alice run/alice.a1.ts --bob run/bob.a1.ts
     """
-    from distribution.delivery import Replay
+    from distribution.sources.replay import Replay
     from distribution.states import BellState
     from qkd.session import SessionParameters
 

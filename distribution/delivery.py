@@ -1,238 +1,263 @@
 """The seam between hardware and everything above: where a station's tags come from.
 
-A `TagSource` hands out one station's stream, in order, each tag once. Built in: replay of a recording, and a network
-feed as a tagger would send it. Both stations' tags never meet here: a source serves one station.
+A `TagSource` hands out one station's stream, in order, each tag once. Both stations' tags never meet here: a source
+serves one station. Sources are opened by the name of their driver, and every driver, ours or not, comes through the
+same door: an entry point of the group `entangled_qkd.tag_sources` that names a `Driver`. Nothing above imports a
+driver, so what a driver drags in (a vendor's library, a simulator) is loaded only where a configuration asks for it.
 
-Network feed: after connecting, the tagger sends one JSON line {"feed": "qkd-tags", "version": 1, "station": ...,
-"device": ..., "simulated": ...} and then frames, all little-endian:
-
-    uint32 n   number of words (0xFFFFFFFF: the tagger has ended; nothing follows)
-    int64  h   horizon: every tag before h ps was sent by the end of this frame
-    n x uint64 S-Fifteen a1 words (54-bit time in 1/256 ns, 4-bit detector pattern)
+`docs/tag-sources.md` says how to write one; `distribution.testing.check_tag_source` says whether it keeps the rules.
 """
 
 from __future__ import annotations
 
-import json
-import socket
-import struct
-import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from distribution.errors import FeedError, TagFormatError
-from distribution.formats import read
-from distribution.formats.s15 import decode_words, encode_words
-from distribution.tags import TagChunk, TimeTags, join
+import msgspec
+import numpy as np
 
-FEED_VERSION = 1
-END_OF_STREAM = 0xFFFFFFFF
-FRAME_HEADER = struct.Struct("<Iq")
-MAX_FRAME_WORDS = 1 << 24
-MAX_BACKLOG = 1 << 26
+from distribution.errors import FeedError, ParameterError, QkdError, TagFormatError
+from distribution.health import SourceHealth
+from distribution.tags import TagChunk, TimeTags
+
+GROUP = "entangled_qkd.tag_sources"
+STATIONS = ("alice", "bob")
 
 
 class TagSource(Protocol):
-    """One station's stream of tags."""
+    """One station's stream of tags. One thread asks; `close` and `health` may be called from any."""
 
     @property
     def simulated(self) -> bool:
         """True when the photons came from a simulator."""
         ...
 
+    @property
+    def health(self) -> SourceHealth:
+        """What was counted so far; no counter ever goes down."""
+        ...
+
     def until(self, until_ps: int | None) -> TagChunk:
         """All tags before `until_ps` that were not handed out before; blocks until the stream got that far.
 
-        With None: the first tags there are, at least one unless the tagger ended.
-        Raises FeedError when the stream broke.
+        Gaps that start in the stretch are told with it; the stream goes on through them on the same clock. A time
+        that was reached before gives nothing more. With None: the first tags there are, at least one unless the
+        tagger ended. The caller owns the arrays.
+
+        Raises:
+            FeedError: the stream broke, its clock started anew, it was silent for too long, or was closed.
+            TagFormatError: it sent what makes no sense.
         """
         ...
 
     def skip_backlog(self) -> None:
-        """Drop what has piled up: the next tags are the newest. A recording drops nothing."""
+        """Drop what has piled up: the next tags are the newest. A source that can wait drops nothing."""
         ...
 
     def close(self) -> None:
-        """Let go of the device, file or line."""
+        """Let go of the device, file or line; whoever waits in `until` gets a FeedError. Twice does no harm."""
         ...
-
-
-class Replay:
-    """A recording as a stream, as fast as it is asked for.
-
-    Args:
-        tags: the whole recording.
-        simulated: what to say of its origin.
-    """
-
-    def __init__(self, tags: TimeTags, *, simulated: bool = False) -> None:
-        self._tags = tags
-        self._given = 0
-        self.simulated = simulated
-
-    @classmethod
-    def of_file(cls, path: Path, *, simulated: bool = False) -> Replay:
-        """Open a tag file of any format that `distribution.formats` knows."""
-        return cls(read(path).tags, simulated=simulated)
-
-    def until(self, until_ps: int | None) -> TagChunk:
-        """See TagSource."""
-        t_ps = self._tags.t_ps
-        stop = self._given + 1 if until_ps is None else int(t_ps.searchsorted(until_ps))
-        stop = min(max(stop, self._given), len(self._tags))
-        chunk = TimeTags(t_ps[self._given : stop], self._tags.channel[self._given : stop])
-        self._given = stop
-        return TagChunk(chunk, ended=stop == len(self._tags))
-
-    def skip_backlog(self) -> None:
-        """A recording waits for its reader."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 @dataclass(frozen=True, slots=True)
-class FeedHeader:
-    """What a tagger says of itself when a station connects."""
+class Site:
+    """Where a source is opened.
 
-    station: str
-    device: str
-    simulated: bool
-
-    def encode(self) -> bytes:
-        """The JSON line."""
-        fields = {"feed": "qkd-tags", "version": FEED_VERSION, "station": self.station, "device": self.device}
-        return json.dumps({**fields, "simulated": self.simulated}).encode() + b"\n"
-
-    @classmethod
-    def decode(cls, line: bytes) -> FeedHeader:
-        """Inverse of `encode`; raises FeedError."""
-        try:
-            fields: dict[str, Any] = json.loads(line)
-            if fields.get("feed") != "qkd-tags" or fields.get("version") != FEED_VERSION:
-                raise FeedError(f"this is no tag feed of version {FEED_VERSION}: {line[:80]!r}")
-            return cls(str(fields["station"]), str(fields["device"]), bool(fields["simulated"]))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise FeedError(f"the feed does not start with its header line but with {line[:80]!r}") from error
-
-
-def encode_frame(tags: TimeTags, horizon_ps: int) -> bytes:
-    """One frame of a network feed."""
-    words = encode_words(tags)
-    return FRAME_HEADER.pack(len(words) // 8, horizon_ps) + words
-
-
-def encode_end() -> bytes:
-    """The last frame."""
-    return FRAME_HEADER.pack(END_OF_STREAM, 0)
-
-
-class NetworkFeed:
-    """A tagger across a socket, read by a thread of its own so that nothing is lost while the engine computes.
-
-    Args:
-        host, port: where the tagger listens.
-        station: whose stream this must be ("alice" or "bob"); a feed for the other station is refused.
-        timeout_s: how long to wait for the connection, and for any news of the stream.
+    Attributes:
+        station: whose tags these are, "alice" or "bob".
+        folder: relative paths in options count from here.
     """
 
-    def __init__(self, host: str, port: int, *, station: str, timeout_s: float = 10.0) -> None:
-        self._where = f"{host}:{port}"
-        self._timeout_s = timeout_s
-        try:
-            self._socket = socket.create_connection((host, port), timeout=timeout_s)
-            self._file = self._socket.makefile("rb")
-            self.header = FeedHeader.decode(self._file.readline(4096))
-        except OSError as error:
-            raise FeedError(
-                f"no tag feed at {self._where}: {error}", hint="is the tagger (or `qkd source`) running there?"
-            ) from error
-        if self.header.station != station:
-            self.close()
-            raise FeedError(f"the feed at {self._where} is {self.header.station}'s, not {station}'s")
-        self._news = threading.Condition()
-        self._waiting: list[TimeTags] = []
-        self._backlog = 0
-        self._last_ps = 0
-        self._horizon_ps: int | None = None
-        self._ended = False
-        self._broken: Exception | None = None
-        self.dropped = 0
-        threading.Thread(target=self._read, name=f"feed-{station}", daemon=True).start()
+    station: str
+    folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.station not in STATIONS:
+            raise ParameterError(f"station {self.station!r} must be one of {', '.join(STATIONS)}")
+
+
+Options = TypeVar("Options", bound=msgspec.Struct)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Driver(Generic[Options]):
+    """What an entry point of the group names.
+
+    Attributes:
+        options: a msgspec Struct, frozen and keyword-only: the names, types and defaults of the options.
+        open: makes a source from checked options.
+        summary: one line for people.
+    """
+
+    options: type[Options]
+    open: Callable[[Options, Site], TagSource]
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A driver as it is installed; nothing of it has been imported.
+
+    Attributes:
+        name: what configurations call it.
+        distribution: which installed project it belongs to, with its version.
+        where: its entry point, "module:attribute".
+    """
+
+    name: str
+    distribution: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"driver {self.name!r} of {self.distribution}"
+
+
+def installed_drivers() -> list[Installed]:
+    """All drivers of this environment, by name."""
+    return sorted((_installed(entry) for entry in entry_points(group=GROUP)), key=lambda d: (d.name, d.distribution))
+
+
+def load_driver(name: str) -> Driver[Any]:
+    """Import a driver.
+
+    Raises:
+        ParameterError: no such driver, or two projects claim the name. FeedError: the driver is broken.
+    """
+    entry, who = _find(name)
+    try:
+        driver = entry.load()
+    except Exception as error:  # a foreign module may raise anything while it is imported
+        raise FeedError(
+            f"{who} cannot be imported: {type(error).__name__}: {error}",
+            hint=f"install it again, with what it needs; its entry point is {who.where}",
+        ) from error
+    if not isinstance(driver, Driver) or not (
+        isinstance(driver.options, type) and issubclass(driver.options, msgspec.Struct)
+    ):
+        raise FeedError(
+            f"{who} is no Driver but {type(driver).__name__}",
+            hint=f"its entry point {who.where} must name a distribution.delivery.Driver with a msgspec Struct",
+        )
+    return driver
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> msgspec.Struct:
+    """The options of a driver, checked and with its defaults.
+
+    Raises:
+        ParameterError: no such driver, an option it does not know, one that is missing or out of range.
+        FeedError: the driver is broken.
+    """
+    driver = load_driver(name)
+    known = sorted(field.encode_name for field in msgspec.structs.fields(driver.options))
+    for key in options:
+        if key not in known:
+            raise ParameterError(
+                f"driver {name!r} knows no option {key!r}", hint=f"it knows: {', '.join(known) or 'none at all'}"
+            )
+    try:
+        return msgspec.convert(dict(options), driver.options)
+    except msgspec.ValidationError as error:
+        raise ParameterError(f"driver {name!r}: {error}".replace("$.", "")) from error
+
+
+def open_source(name: str, options: Mapping[str, Any], site: Site) -> TagSource:
+    """Open a source by the name of its driver.
+
+    Args:
+        name: the driver.
+        options: by name, as a configuration file gives them.
+        site: for whom.
+
+    Returns:
+        The source, watched: whatever its driver does wrong comes out as one of our errors that names it.
+
+    Raises:
+        ParameterError: no such driver, or its options are wrong. FeedError, TagFormatError: it cannot be opened.
+    """
+    checked = check_options(name, options)
+    _, who = _find(name)
+    try:
+        return _Watched(load_driver(name).open(checked, site), str(who))
+    except QkdError:
+        raise
+    except Exception as error:
+        raise _broken(str(who), error) from error
+
+
+def _find(name: str) -> tuple[EntryPoint, Installed]:
+    found = [(entry, _installed(entry)) for entry in entry_points(group=GROUP, name=name)]
+    if not found:
+        names = ", ".join(sorted({d.name for d in installed_drivers()})) or "none"
+        raise ParameterError(
+            f"no driver {name!r} is installed; there are: {names}",
+            hint="install the project that brings it; if it came with this one, install this one again",
+        )
+    if len(found) > 1:
+        owners = " and ".join(sorted(who.distribution for _, who in found))
+        raise ParameterError(f"driver {name!r} is claimed by {owners}", hint="uninstall all but one of them")
+    return found[0]
+
+
+def _installed(entry: EntryPoint) -> Installed:
+    owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown project"
+    return Installed(entry.name, owner, entry.value)
+
+
+def _broken(who: str, error: Exception) -> FeedError:
+    return FeedError(
+        f"{who} failed: {type(error).__name__}: {error}",
+        hint="this is a fault of the driver: report it to its authors, with check_tag_source's verdict",
+    )
+
+
+class _Watched:
+    """A driver's source behind a guard: no foreign exception and no impossible tag gets past it."""
+
+    def __init__(self, source: TagSource, who: str) -> None:
+        self._source = source
+        self._who = who
+        self._given_ps: int | None = None
+        self.simulated = source.simulated
+        if not isinstance(self.simulated, bool):
+            raise FeedError(f"{who} does not say whether its photons are simulated")
+        if not isinstance(source.health, SourceHealth):
+            raise FeedError(f"{who} keeps no counters: its health is {type(source.health).__name__}")
 
     @property
-    def simulated(self) -> bool:
-        """What the tagger says of itself."""
-        return self.header.simulated
+    def health(self) -> SourceHealth:
+        return self._guard(lambda: self._source.health)
 
     def until(self, until_ps: int | None) -> TagChunk:
-        """See TagSource."""
-        with self._news:
-            while not (self._ended or self._broken or self._reaches(until_ps)):
-                if not self._news.wait(self._timeout_s):
-                    raise FeedError(f"the feed at {self._where} has been silent for {self._timeout_s:g} s")
-            if self._broken:
-                raise FeedError(f"the feed at {self._where} broke off: {self._broken}") from self._broken
-            return self._take(until_ps)
+        chunk = self._guard(lambda: self._source.until(until_ps))
+        self._check(chunk, until_ps)
+        return chunk
 
     def skip_backlog(self) -> None:
-        """See TagSource."""
-        with self._news:
-            self._waiting.clear()
-            self._backlog = 0
+        self._guard(self._source.skip_backlog)
 
     def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
+        self._guard(self._source.close)
 
-    def _reaches(self, until_ps: int | None) -> bool:
-        if until_ps is None:
-            return self._backlog > 0
-        return self._horizon_ps is not None and self._horizon_ps >= until_ps
-
-    def _take(self, until_ps: int | None) -> TagChunk:
-        tags = join(*self._waiting)
-        cut = len(tags) if until_ps is None else int(tags.t_ps.searchsorted(until_ps))
-        rest = TimeTags(tags.t_ps[cut:], tags.channel[cut:])
-        self._waiting = [rest] if len(rest) else []
-        self._backlog = len(rest)
-        return TagChunk(TimeTags(tags.t_ps[:cut], tags.channel[:cut]), ended=self._ended and not len(rest))
-
-    def _read(self) -> None:
+    def _guard(self, act: Callable[[], T]) -> T:
         try:
-            while self._read_frame():
-                pass
-        except (OSError, FeedError, TagFormatError, ValueError) as error:
-            with self._news:
-                self._broken = error
-                self._news.notify_all()
+            return act()
+        except QkdError:
+            raise
+        except Exception as error:
+            raise _broken(self._who, error) from error
 
-    def _read_frame(self) -> bool:
-        words, horizon_ps = FRAME_HEADER.unpack(self._exactly(FRAME_HEADER.size))
-        if words == END_OF_STREAM:
-            with self._news:
-                self._ended = True
-                self._news.notify_all()
-            return False
-        if words > MAX_FRAME_WORDS:
-            raise FeedError(f"a frame announces {words} words")
-        tags = decode_words(self._exactly(8 * words), after_ps=self._last_ps)
-        if len(tags):
-            self._last_ps = int(tags.t_ps[-1])
-        with self._news:
-            self._waiting.append(tags)
-            self._backlog += len(tags)
-            self._horizon_ps = horizon_ps
-            while self._backlog > MAX_BACKLOG:
-                lost = len(self._waiting.pop(0))
-                self._backlog -= lost
-                self.dropped += lost
-            self._news.notify_all()
-        return True
-
-    def _exactly(self, count: int) -> bytes:
-        data = self._file.read(count)
-        if len(data) != count:
-            raise FeedError("the line closed in the middle of a frame")
-        return data
+    def _check(self, chunk: TagChunk, until_ps: int | None) -> None:
+        if not isinstance(chunk, TagChunk) or not isinstance(chunk.tags, TimeTags):
+            raise FeedError(f"{self._who} handed out {type(chunk).__name__} instead of a TagChunk")
+        t_ps = chunk.tags.t_ps
+        if t_ps.size:
+            if np.any(t_ps[1:] < t_ps[:-1]) or (self._given_ps is not None and t_ps[0] < self._given_ps):
+                raise TagFormatError(f"{self._who} handed out tags whose times run backwards")
+            if until_ps is not None and t_ps[-1] >= until_ps:
+                raise TagFormatError(f"{self._who} handed out a tag at {t_ps[-1]} ps when asked for those before it")
+            self._given_ps = int(t_ps[-1])

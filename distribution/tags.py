@@ -7,6 +7,7 @@ equal length, times ascending; several detectors may fire at the same time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from itertools import pairwise
 
 import numpy as np
@@ -64,12 +65,50 @@ class TimeTags:
         return {int(c): int(count[c]) for c in np.nonzero(count)[0]}
 
 
+class GapCause(Enum):
+    """Why tags are missing."""
+
+    OVERFLOW = "overflow"  # the tagger's own buffer overran
+    RECONNECT = "reconnect"  # the line to the tagger was down
+    BACKLOG = "backlog"  # we could not keep up and dropped the oldest
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of a stream in which tags may be missing; the clock went on through it.
+
+    Attributes:
+        start_ps, stop_ps: start_ps <= t < stop_ps, ps on the station's clock.
+        cause: why.
+        lost: how many tags are known to be missing, 0 when nobody counted them.
+
+    Raises:
+        ParameterError: it ends before it starts, or a negative count.
+    """
+
+    start_ps: int
+    stop_ps: int
+    cause: GapCause
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stop_ps < self.start_ps or self.lost < 0:
+            raise ParameterError(f"a gap from {self.start_ps} to {self.stop_ps} ps with {self.lost} tags lost")
+
+
 @dataclass(frozen=True, slots=True)
 class TagChunk:
-    """The next stretch of a station's stream, and whether the tagger has ended after it."""
+    """The next stretch of a station's stream.
+
+    Attributes:
+        tags: the tags.
+        ended: the tagger has ended after them.
+        gaps: where tags are missing, ascending; those that start in this stretch.
+    """
 
     tags: TimeTags
     ended: bool
+    gaps: tuple[Gap, ...] = ()
 
 
 EMPTY = TimeTags(np.empty(0, np.int64), np.empty(0, np.uint8))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from distribution.delivery import Replay
 from distribution.formats.s15 import decode_words, encode_words
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
+from distribution.sources.replay import Replay
 from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters

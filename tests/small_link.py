@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from distribution.delivery import Replay
 from distribution.formats.s15 import decode_words, encode_words
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
+from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
 from qkd.block import SecretBlock
 from qkd.link import Link, Side

@@ -8,7 +8,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from distribution.delivery import Replay
+from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
 from qkd.errors import (
     AuthenticationError,

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from distribution.delivery import Replay
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
+from distribution.sources.replay import Replay
 from distribution.states import Basis, BellState
 from qkd import sifting
 from qkd.errors import QkdError, RemoteProtocolError

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distribution.delivery import Replay
-from distribution.tags import TimeTags
+from distribution.sources.replay import Replay
+from distribution.tags import Gap, GapCause, TagChunk, TimeTags
 from qkd.errors import ParameterError
 from qkd.exchange.engine import Engine
 from qkd.exchange.steps import Role, Steps
@@ -101,3 +101,54 @@ def test_cutting_the_stream_changes_no_event(gaps: list[tuple[int, int]], cuts: 
     whole, pieces = collected(stream, []), collected(stream, cuts)
     assert whole.t_ps.tolist() == pieces.t_ps.tolist()
     assert whole.double_clicks == pieces.double_clicks
+
+
+def test_events_at_the_edge_of_a_gap_count_as_multiple_clicks() -> None:
+    """n = 2000 gaps, a click right before each and one right after, all of detector 0: bits and bases within five sigma
+    of 1/2; the clicks in between, far from any edge, stay what they are."""
+    clicks, edges = [], []
+    for i in range(2000):
+        start = i * 100_000
+        clicks += [(start, 0), (start + 50_000, 0), (start + 98_500, 0)]
+        edges += [start - 1000, start + 99_000]
+    events = group_clicks(tags(*clicks), 2000, FixedBits("edges"), edges)
+    assert len(events) == 6000 - 1999  # the last click before a gap and the first after it are 1.5 ns apart: one event
+    assert events.double_clicks == 2001
+    plain = np.isin(events.t_ps, [i * 100_000 + 50_000 for i in range(2000)])
+    assert not events.bit[plain].any()
+    assert not events.basis[plain].any()
+    five_sigma = 5 * 0.5 / np.sqrt(2001)
+    assert abs(events.bit[~plain].mean() - 0.5) < five_sigma
+    assert abs(events.basis[~plain].mean() - 0.5) < five_sigma
+
+
+class Holed:
+    """A replay that tells of one gap with the stretch that it starts in."""
+
+    def __init__(self, stream: TimeTags, gap: Gap) -> None:
+        self._replay = Replay(stream)
+        self._gap: tuple[Gap, ...] = (gap,)
+
+    def until(self, until_ps: int | None) -> TagChunk:
+        chunk = self._replay.until(until_ps)
+        if until_ps is None or until_ps <= self._gap[0].start_ps if self._gap else True:
+            return chunk
+        gaps, self._gap = self._gap, ()
+        return TagChunk(chunk.tags, chunk.ended, gaps)
+
+
+@pytest.mark.parametrize("cut", [9_000, 10_001, 10_500, 12_000, 13_500, 20_000])
+def test_a_gap_is_remembered_until_its_events_are_complete(cut: int) -> None:
+    """However the stream is cut, the two events at the edges of the gap are the two that become random."""
+    stream = tags((0, 0), (10_000, 0), (20_000, 0), (40_000, 0))
+    station = Station(2000, FixedBits("same"))
+
+    def role() -> Steps[None]:
+        for until in (cut, cut + 1500, 1 << 60):
+            yield from station.collect(until)
+
+    source = Holed(stream, Gap(10_500, 19_500, GapCause.OVERFLOW))
+    engine = Engine(Role.ALICE, role(), Transcript())
+    while engine.wants_tags is not None:
+        engine.feed(source.until(engine.wants_tags.until_ps))
+    assert station.take_events().double_clicks == 2

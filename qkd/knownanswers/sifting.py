@@ -7,7 +7,7 @@ import numpy as np
 from distribution.clock import ClockTracker
 from distribution.clock_model import ClockModel
 from distribution.coincidence import match
-from distribution.delivery import Replay
+from distribution.sources.replay import Replay
 from distribution.states import Basis, BellState
 from distribution.tags import TimesPs, TimeTags
 from qkd import estimation, sifting

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from distribution.delivery import Replay as TagReplay
 from distribution.formats.s15 import decode_words
+from distribution.sources.replay import Replay as TagReplay
 from qkd import bbm92
 from qkd.bbm92 import Outcome
 from qkd.exchange import handshake

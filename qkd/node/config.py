@@ -38,10 +38,27 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedConfig:
-    """Where the tags come from: a tagger's network feed, or a recording."""
+    """Where the tags come from: a driver and its options, or one of two short forms.
+
+    Attributes:
+        address: short for driver "network" with this address.
+        file: short for driver "replay" with this file, as fast as it is asked for.
+        driver, options: any driver that is installed (`qkd doctor` lists them), and what it is to do.
+    """
 
     address: str = ""
     file: str = ""
+    driver: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def source(self) -> tuple[str, dict[str, Any]]:
+        """Driver and options, the short forms written out."""
+        if self.file:
+            return "replay", {"file": self.file, "pace": 0.0}
+        if self.address:
+            return "network", {"address": self.address}
+        return self.driver, self.options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +178,13 @@ def _refuse_unknown(tree: dict[str, Any], kind: type, path: Path, prefix: str) -
 
 
 def _check(config: NodeConfig, path: Path) -> None:
-    if bool(config.feed.address) == bool(config.feed.file):
-        raise ParameterError(f"{path}: feed needs either an address or a file")
-    if config.feed.address:
-        Address.parse(config.feed.address)
+    feed = config.feed
+    if [bool(feed.address), bool(feed.file), bool(feed.driver)].count(True) != 1:
+        raise ParameterError(f"{path}: feed needs one of an address, a file or a driver")
+    if feed.options and not feed.driver:
+        raise ParameterError(f"{path}: feed.options belong to a driver", hint='name it: driver = "..." in [feed]')
+    if feed.address:
+        Address.parse(feed.address)
     Address.parse(config.line.address)
     Address.parse(config.api.listen)
     if config.line.patience_s <= 0:
@@ -175,10 +195,21 @@ def resolved(config: NodeConfig) -> str:
     """The configuration with every default filled in, as TOML."""
     tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
     tree.pop("folder")
+    tree["feed"] = {name: value for name, value in tree["feed"].items() if value}
     lines = [f"role = {_toml(tree.pop('role'))}"]
     for section, fields in tree.items():
-        lines += ["", f"[{section}]", *(f"{name} = {_toml(value)}" for name, value in fields.items())]
+        lines += _table(section, fields)
     return "\n".join(lines) + "\n"
+
+
+def _table(name: str, fields: dict[str, Any]) -> list[str]:
+    """A TOML table: its own values first, as TOML wants it, then the tables in it."""
+    own = [f"{key} = {_toml(value)}" for key, value in fields.items() if not isinstance(value, dict)]
+    lines = ["", f"[{name}]", *own]
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            lines += _table(f"{name}.{key}", value)
+    return lines
 
 
 def _toml(value: Any) -> str:
@@ -190,7 +221,10 @@ EXAMPLE = """# One QKD station. Paths count from this file's folder.
 role = "alice"                    # the other end is "bob"
 
 [feed]
-address = "127.0.0.1:5001"        # a tagger's network feed; or: file = "recording.ts"
+address = "127.0.0.1:5001"        # a tagger's network feed; or: file = "recording.ts"; or any other driver:
+# driver = "readevents"           # `qkd doctor` lists those that are installed
+# [feed.options]
+# command = ["readevents7", "-a", "1"]
 
 [line]
 address = "127.0.0.1:7000"        # Alice listens here, Bob calls it

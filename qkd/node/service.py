@@ -1,6 +1,7 @@
 """`qkd node`: feed, line, store and key API of one station, put together from its configuration.
 
 Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, abort, ended.
+`progress` and `ended` carry the feed's counters (`distribution.health`) in "feed".
 Keys that are in store are served even when no new ones can be made.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from aiohttp.web import AppRunner
 
-from distribution.delivery import NetworkFeed, Replay, TagSource
+from distribution.delivery import Site, TagSource, open_source
 from qkd.errors import KeyStoreError, ParameterError, QkdError
 from qkd.exchange.steps import Role
 from qkd.kms import pki
@@ -67,11 +68,9 @@ def open_store(config: NodeConfig) -> KeyStore:
 
 
 def open_feed(config: NodeConfig) -> TagSource:
-    """The station's own tagger; raises FeedError or TagFormatError."""
-    if config.feed.file:
-        return Replay.of_file(config.path(config.feed.file))
-    where = Address.parse(config.feed.address)
-    return NetworkFeed(where.host, where.port, station=config.role.value)
+    """The station's own tagger; raises FeedError, TagFormatError or ParameterError."""
+    driver, options = config.feed.source
+    return open_source(driver, options, Site(config.role.value, config.folder))
 
 
 class Node:
@@ -138,7 +137,7 @@ class Node:
     async def _use_lines(self, lines: LineKeeper) -> None:
         """Make keys until a tagger has ended; the key API goes on serving what is in store."""
         await lines.serve()
-        self._emit({"event": "ended"})
+        self._emit({"event": "ended", "feed": self._feed_health()})
 
     async def _first_failure(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait for ever, unless a task fails."""
@@ -174,6 +173,10 @@ class Node:
             raise cannot_listen("the key API", where, error, "[api]") from error
         return manager, peer, runner
 
+    def _feed_health(self) -> dict[str, int]:
+        assert self._loop is not None
+        return asdict(self._loop.feed_health)
+
     def _on_line(self, state: str, why: str) -> None:
         """A lost line is news once, not at every attempt to call again."""
         if (state, why) != self._last_line:
@@ -196,4 +199,5 @@ class Node:
         while True:
             await asyncio.sleep(PROGRESS_S)
             station = loop.station
-            self._emit({"event": "progress", "detections": station.detections, "sifted": station.sifted})
+            totals = {"detections": station.detections, "sifted": station.sifted}
+            self._emit({"event": "progress", **totals, "feed": self._feed_health()})

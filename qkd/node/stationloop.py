@@ -12,9 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
+from distribution.health import SourceHealth
 from qkd import bbm92
 from qkd.block import Vault
-from qkd.errors import ClockNotFound, FeedError, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
+from qkd.errors import (
+    ClockNotFound,
+    FeedError,
+    PeerUnreachable,
+    ProtocolAborted,
+    QkdError,
+    RemoteProtocolError,
+    TagFormatError,
+)
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
@@ -62,9 +71,15 @@ class StationLoop:
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
     station: Station = field(init=False)
+    _earlier: SourceHealth = field(init=False, default=SourceHealth())
 
     def __post_init__(self) -> None:
         self.station = Station(self.params.double_click_ps, self.secrets)
+
+    @property
+    def feed_health(self) -> SourceHealth:
+        """Counters of our tagger's streams, those that broke off included."""
+        return self._earlier + self.source.health
 
     async def serve_line(self, line: Line) -> bool:
         """Make blocks over one connection; True when a tagger ended and no more can come.
@@ -72,9 +87,13 @@ class StationLoop:
         Raises:
             QkdError: the line is of no use any more; hang up and begin again.
         """
-        self.source.skip_backlog()
-        self.station.forget_events()
+        # Alice's stream must reach back to before Bob's first tag, else his first epochs have no partners and the
+        # clock is searched for in vain: she drops what is old before the handshake, he after it.
+        if self.role is Role.ALICE:
+            self._drop_what_is_old()
         start, transcript = await self._shake_hands(line)
+        if self.role is Role.BOB:
+            self._drop_what_is_old()
         self.on_line("up", "")
         number = start.next_block
         while True:
@@ -84,6 +103,10 @@ class StationLoop:
                 return True
             number += 1
             transcript = Transcript()
+
+    def _drop_what_is_old(self) -> None:
+        self.source.skip_backlog()
+        self.station.forget_events()
 
     async def _shake_hands(self, line: Line) -> tuple[SessionStart, Transcript]:
         transcript = Transcript()
@@ -119,7 +142,7 @@ class StationLoop:
             return self.station.exhausted
         except PeerUnreachable as error:
             self.on_line("down", str(error))
-        except FeedError as error:
+        except (FeedError, TagFormatError) as error:
             self.on_abort(error)
             await line.close()
             await self._mend_feed()
@@ -132,11 +155,13 @@ class StationLoop:
 
     async def _mend_feed(self) -> None:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
+        self._earlier += self.source.health
         self.source.close()
         self.station = Station(self.params.double_click_ps, self.secrets)
         while True:
             try:
                 self.source = await asyncio.to_thread(self.reopen)
+                self._earlier += SourceHealth(reconnects=1)
                 return
             except FeedError as error:
                 log.info("%s", error)

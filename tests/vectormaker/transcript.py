@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from distribution.delivery import Replay
 from distribution.formats.s15 import decode_words
+from distribution.sources.replay import Replay
 from qkd.link import Link, Side
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
