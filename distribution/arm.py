@@ -1,8 +1,8 @@
 """What an arm of the link does to light at one moment: the seam between channel physics and the simulator.
 
 A channel (fibre, free space, a satellite pass) is parameters. Started with its own random generator it becomes a
-course, which is asked for the conditions step by step. Within a step everything is constant but the delay, which follows its
-rate and its bend.
+course, which is asked for the conditions step by step. Within a step everything is constant but the delay, which
+follows its rate and its bend.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class ArmConditions:
         delay_bend_per_s: change of that rate, 1/s.
         polarisation: shape (3, 3), linear map of the photon's Stokes vector (see `distribution.twoqubit`), or None.
         dispersion_ps: delay of a photon whose frequency is off its mean by one standard deviation, ps; signed.
-            Partners' offsets are opposite, so equal values in both arms spread the time difference and opposite ones leave it.
+            Partners' offsets are opposite, so equal values in both arms spread the time difference and opposite
+            ones leave it.
     """
 
     transmittance: float
