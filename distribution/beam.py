@@ -98,7 +98,7 @@ class Sky(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         require("filter_nm", self.filter_nm, 0.0, 1000.0)
 
     def photons_cps(self, beam: Beam) -> float:
-        """Background photons per second at the analyser: H Omega A B over the photon's energy, less the telescope's loss.
+        """Background photons per second at the analyser: H Omega A B over the photon's energy, less the optics' loss.
 
         Miao et al. (2005), eq. 2; Omega = pi (view / 2)^2.
         """

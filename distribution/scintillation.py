@@ -1,7 +1,7 @@
 """Turbulence makes the received light flicker: log-normal, with one correlation time.
 
 The logarithm of the light is an Ornstein-Uhlenbeck process, sampled exactly at any step, so mean, variance and
-covariance have closed forms: mean 1, variance sigma^2, covariance exp(s^2 exp(-|t|/tau)) - 1 with s^2 = ln(1 + sigma^2).
+covariance have closed forms: mean 1, variance sigma^2, covariance exp(s^2 exp(-|t|/tau)) - 1, s^2 = ln(1 + sigma^2).
 Log-normal holds in weak turbulence and for apertures that average (Andrews and Phillips, Laser Beam Propagation through
 Random Media (2005), 5.4 and 10.3). The true spectrum falls faster than this one's 1/f^2.
 """

@@ -82,7 +82,8 @@ class TestDoppler:
     @pytest.mark.parametrize("max_elevation", [90.0, 50.0])
     def test_against_the_published_closed_form(self, max_elevation: float) -> None:
         # Ali, Al-Dhahir, Hershey (1998): df/f = -(1/c) rE r w sin(psi) cos(g)
-        # / sqrt(rE^2 + r^2 - 2 rE r cos(psi) cos(g)), g = acos(rE/r cos(theta_max)) - theta_max, psi counted from the middle of the pass.
+        # / sqrt(rE^2 + r^2 - 2 rE r cos(psi) cos(g)), g = acos(rE/r cos(theta_max)) - theta_max,
+        # psi counted from the middle of the pass.
         orbit = replace(LEO, max_elevation_deg=max_elevation)
         top = math.radians(max_elevation)
         re, r, w = EARTH_RADIUS_KM, orbit.radius_km, orbit.turn_rad_per_s
