@@ -7,7 +7,7 @@ follows its rate and its bend.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -82,3 +82,21 @@ class ConstantCourse:
     def at(self, t_s: float) -> ArmConditions:
         """See ArmCourse."""
         return self.conditions
+
+
+@dataclass(frozen=True, slots=True)
+class AttenuatedCourse:
+    """An arm with something in front of it that takes a share of the source's photons and none of the background."""
+
+    course: ArmCourse
+    transmittance: float
+
+    @property
+    def step_s(self) -> float | None:
+        """See ArmCourse."""
+        return self.course.step_s
+
+    def at(self, t_s: float) -> ArmConditions:
+        """See ArmCourse."""
+        conditions = self.course.at(t_s)
+        return replace(conditions, transmittance=conditions.transmittance * self.transmittance)

@@ -101,16 +101,21 @@ class _Offered:
     noise: tuple[Matrix, Matrix]
 
 
-def link_model(scenario: Scenario, eavesdropper: Eavesdropper | None = None) -> LinkModel:
+def link_model(
+    scenario: Scenario,
+    eavesdropper: Eavesdropper | None = None,
+    arms: tuple[ArmConditions, ArmConditions] | None = None,
+) -> LinkModel:
     """Mean rates of a link.
 
     Args:
-        scenario: the link; arms as they are at true time 0.
+        scenario: the link.
         eavesdropper: who is at work on it, if anybody.
+        arms: what the arms are like; None: as at true time 0, of one course where they depend on chance.
     """
-    # A course that depends on its generator has no closed form: this describes one of them.
-    at_start = [station.course(np.random.default_rng(0)).at(0.0) for station in (scenario.alice, scenario.bob)]
-    arms = at_start[0], at_start[1]
+    if arms is None:
+        at_start = [station.course(np.random.default_rng(0)).at(0.0) for station in (scenario.alice, scenario.bob)]
+        arms = at_start[0], at_start[1]
     offered = _offered(scenario, arms, eavesdropper or Nobody())
     stations = scenario.alice, scenario.bob
     (live_a, singles_a), (live_b, singles_b) = (

@@ -3,7 +3,8 @@
 title  = "..."            what it is, for people
 source = "..."            where the numbers come from
 [pairs]                   PairSource
-[alice] [bob]             Station: loss_db, and tables analyser, detectors (with response), tagger, clock
+[alice] [bob]             Station: loss_db, and tables channel (kind = "fibre", "free-space" or "satellite-pass"),
+                          analyser, detectors (with response), tagger, clock
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.analyser import Analyser
-from distribution.arm import ArmConditions, ArmCourse, ConstantCourse
+from distribution.arm import ArmConditions, ArmCourse, AttenuatedCourse, ConstantCourse
 from distribution.bounds import require
 from distribution.detector import Detectors, Tagger, per_detector
 from distribution.errors import ParameterError
+from distribution.fibre import Fibre
+from distribution.freespace import FreeSpace
 from distribution.outcomes import LinkOptics, SideOptics
+from distribution.satellite import SatellitePass
 from distribution.source import PairSource
 from distribution.station_clock import StationClock
 from distribution.units import loss_db_to_transmittance
@@ -31,11 +35,14 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One arm of the link and the station at its end.
 
     Attributes:
-        loss_db: from the source to the analyser's detectors, which add their own efficiency.
+        loss_db: from the source to the analyser's detectors, which add their own efficiency; beside the channel's,
+            and not met by the channel's background.
+        channel: what lies in between; None: nothing but that loss.
         analyser, detectors, tagger, clock: what stands there.
     """
 
     loss_db: float = 0.0
+    channel: Fibre | FreeSpace | SatellitePass | None = None
     analyser: Analyser = Analyser()
     detectors: Detectors = Detectors()
     tagger: Tagger = Tagger()
@@ -47,7 +54,10 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def course(self, rng: np.random.Generator) -> ArmCourse:
         """The arm as time goes on; equal generators give equal courses."""
-        return ConstantCourse(ArmConditions(transmittance=loss_db_to_transmittance(self.loss_db)))
+        transmittance = loss_db_to_transmittance(self.loss_db)
+        if self.channel is None:
+            return ConstantCourse(ArmConditions(transmittance=transmittance))
+        return AttenuatedCourse(self.channel.start(rng), transmittance)
 
     @property
     def efficiencies(self) -> npt.NDArray[np.float64]:

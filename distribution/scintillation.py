@@ -79,9 +79,9 @@ class Flicker:
         """Received light during step `number` over its mean; never asked backwards."""
         if not self.law.index:
             return 1.0
-        if number > self._number:
-            kept = math.exp(-(number - self._number) * self.step_s / self.law.correlation_s)
+        kept = math.exp(-self.step_s / self.law.correlation_s)
+        while self._number < number:  # step by step: the course must not depend on which steps are asked for
             self._log = kept * self._log + math.sqrt(1.0 - kept**2) * float(self.rng.normal())
-            self._number = number
+            self._number += 1
         s = math.sqrt(self.law.log_variance)
         return math.exp(s * self._log - s**2 / 2.0)

@@ -98,8 +98,7 @@ class LinkSimulator:
         *,
         keep_truth: bool = False,
     ) -> None:
-        # A generator for each part: one more draw in one of them must not shift the others.
-        parts = [np.random.default_rng(rng.integers(0, 1 << 63, 4)) for _ in range(7)]
+        parts = part_generators(rng)
         self.scenario = scenario
         self._receivers = (Receiver(scenario.alice, parts[0], parts[1]), Receiver(scenario.bob, parts[2], parts[3]))
         self._timeline = Timeline(*self._receivers)
@@ -265,6 +264,15 @@ class LinkSimulator:
             safe = max(self._safe_ps[side], self._block.reading(segment, t_ps, side) - back)
             self._safe_ps[side] = safe
             self._count[side] = stream.settle(int(self._count[side]), safe)
+
+
+def part_generators(rng: np.random.Generator) -> list[np.random.Generator]:
+    """A generator for each part, for one more draw in one of them must not shift the others.
+
+    Alice's arm and clock, Bob's arm and clock, Alice's and Bob's clicks, the source. Equal generators give equal arms
+    and clocks whatever else differs.
+    """
+    return [np.random.default_rng(rng.integers(0, 1 << 63, 4)) for _ in range(7)]
 
 
 def simulate(

@@ -6,17 +6,12 @@ Everything is streamed: no more than a few seconds of tags exist at any time.
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from distribution.scenario import load_scenario
 from distribution.simulate import LinkSimulator
 from distribution.tags import EMPTY, TagChunk, TimeTags, join
-from qkd.block import SecretBlock
-from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
-from qkd.testing import MemoryVault
-from tests.small_link import same_blocks
 
 SECONDS = 599.0
 STEP_S = 0.5
