@@ -6,12 +6,16 @@ Everything is streamed: no more than a few seconds of tags exist at any time.
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from distribution.scenario import load_scenario
 from distribution.simulate import LinkSimulator
 from distribution.tags import EMPTY, TagChunk, TimeTags, join
+from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
+from qkd.testing import MemoryVault
+from tests.small_link import same_blocks
 
 SECONDS = 599.0
 STEP_S = 0.5
@@ -77,3 +81,23 @@ class Tap:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+@pytest.mark.slow
+def test_ten_minutes_from_tags_to_keys() -> None:
+    whole = Pass(seed=1)
+    alice, bob = MemoryVault(PRE_SHARED), MemoryVault(PRE_SHARED)
+    link = Link(
+        PARAMS,
+        Side(Tap(whole, "alice"), alice, FixedBits("alice")),
+        Side(Tap(whole, "bob"), bob, FixedBits("bob")),
+    )
+    record = run_to_end(link)
+    import sys
+    print(len(record.outcomes), record.aborts, whole.given, whole.most_waiting, file=sys.stderr)
+    for o,_ in record.outcomes:
+        r=o.block.report
+        print(r.block, r.sifted_bits, r.qber_z, r.qber_x, r.secret_bits, r.f, file=sys.stderr)
+    tr=link.alice.station.tracker
+    print(tr.jumps, tr.model, file=sys.stderr)
+    assert same_blocks(alice, bob)
