@@ -6,6 +6,7 @@ Fixed seeds, five sigma; n is stated where it is not obvious. Jitter is off wher
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from distribution.beam import Beam
 from distribution.detector import Detectors
+from distribution.errors import ParameterError
 from distribution.expectation import mean_model
 from distribution.fibre import Fibre, TemperatureDrift
 from distribution.freespace import FreeSpace
@@ -193,6 +195,20 @@ class TestSatellite:
         expected = np.array([sky.delay_ps(t) for t in emitted])
         assert np.abs(delays(made) - expected).max() <= 1.2  # rounding to the picosecond, twice
 
+    def test_two_down_links(self) -> None:
+        # As on Micius: the source on board, both photons come down, each to a station of its own.
+        east = SatellitePass(orbit=self.ORBIT, beam=self.BEAM, begin_s=150.0)
+        west = SatellitePass(orbit=replace(self.ORBIT, max_elevation_deg=50.0), beam=self.BEAM, begin_s=220.0)
+        made = run(link(east, west, pairs_per_s=2e5), 2.0)
+        i, _ = made.truth.partners()
+        assert i.size > 3_000
+        seen = made.alice.t_ps[i].astype(float)
+        emitted = seen.copy()
+        for _ in range(4):  # the delay changes by 25 ppm at most
+            emitted = seen - np.array([east.delay_ps(t * 1e-12) for t in emitted])
+        expected = np.array([west.delay_ps(t * 1e-12) - east.delay_ps(t * 1e-12) for t in emitted])
+        assert np.abs(delays(made) - expected).max() <= 1.3
+
     def test_losses_along_the_pass(self) -> None:
         sky = SatellitePass(orbit=self.ORBIT, beam=self.BEAM, zenith_transmittance=0.8)
         made = run(link(None, sky, pairs_per_s=2e5, loss_db=3.0), 60.0)
@@ -222,3 +238,40 @@ def test_every_shipped_scenario_runs_and_has_an_expectation(name: str) -> None:
     for tags, rates in ((made.alice, expected.singles_a), (made.bob, expected.singles_b)):
         # Flicker within 0.2 s is followed at 200 moments: allow it a percent.
         assert abs(len(tags) - 0.2 * rates.sum()) < 5.0 * math.sqrt(0.2 * rates.sum()) + 0.002 * rates.sum()
+
+
+class TestScenarioFiles:
+    FIBRE = """
+title = "t"
+source = "s"
+[pairs]
+pairs_per_s = 1e5
+[bob.channel]
+kind = "fibre"
+length_km = 3.0
+[bob.channel.temperature]
+rate_k_per_h = 2.0
+"""
+
+    def load(self, folder: Path, text: str) -> Scenario:
+        file = folder / "link.toml"
+        file.write_text(text)
+        return load_scenario(file)
+
+    def test_a_channel_by_its_kind(self, tmp_path: Path) -> None:
+        channel = self.load(tmp_path, self.FIBRE).bob.channel
+        assert channel == Fibre(length_km=3.0, temperature=TemperatureDrift(rate_k_per_h=2.0))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ("length_km", "lenght_km", r"lenght_km.*bob\.channel"),
+            ('"fibre"', '"fiber"', r"fiber.*bob\.channel\.kind"),
+            ("rate_k_per_h = 2.0", "rate_k_per_h = 'warm'", r"bob\.channel\.temperature\.rate_k_per_h"),
+            ("length_km = 3.0", "length_km = -3.0", r"length_km = -3\.0 must be in.*bob\.channel"),
+            ("length_km = 3.0", "length_km = 3.0\nwavelength_nm = 810.0", "no standard attenuation"),
+        ],
+    )
+    def test_mistakes_are_named(self, tmp_path: Path, old: str, new: str, said: str) -> None:
+        with pytest.raises(ParameterError, match=said):
+            self.load(tmp_path, self.FIBRE.replace(old, new))
