@@ -128,7 +128,9 @@ def test_clicks_are_those_of_the_reference(active: bool, pulsed: bool, smeared: 
     assert count[2] == slow.pairs > 500
     for side, (time, label, pair) in enumerate(arrays):
         n = int(count[side])
-        fast = list(zip(time[:n].tolist(), (label[:n] & 15).tolist(), (label[:n] >> 4).tolist(), pair[:n].tolist()))
+        fast = list(
+            zip(time[:n].tolist(), (label[:n] & 15).tolist(), (label[:n] >> 4).tolist(), pair[:n].tolist(), strict=True)
+        )
         assert n > 1500
         assert fast == [(c.t_ps, c.channel, c.kind, c.pair) for c in slow.out[side]]
         assert (np.diff(time[:n]) < 0).any()
@@ -156,7 +158,9 @@ def test_settled_clicks_are_those_of_the_reference(name: str, batch: int) -> Non
     emitted = np.cumsum(rng.exponential(7_000, n)) + 10**15
     time = np.rint(emitted + rng.normal(0, 9_000, n)).astype(np.int64)  # jitter beyond the gaps: it reorders
     channel, kind = rng.integers(0, CHANNELS, n).astype(np.uint8), rng.integers(0, 2, n).astype(np.uint8)
-    clicks = [reference.Click(*row) for row in zip(time.tolist(), channel.tolist(), kind.tolist(), range(n))]
+    clicks = [
+        reference.Click(*row) for row in zip(time.tolist(), channel.tolist(), kind.tolist(), range(n), strict=True)
+    ]
     state = rng.integers(1, 1 << 64, 4, dtype=np.uint64)
     kept, lost = electronics.settled(clicks, state.tolist())
     assert 0.2 * n < len(kept) < 1.5 * n
