@@ -28,7 +28,7 @@ replace = msgspec.structs.replace
 
 SHARP = Detectors(efficiency=0.8)
 REAL = Detectors(
-    efficiency=(0.6, 0.5, 0.55, 0.65), dark_cps=2000.0, dead_ns=50.0, recovery_ns=20.0, delay_ps=(0.0, 40.0, -30.0, 9.0),
+    efficiency=(0.6, 0.5, 0.55, 0.65), dark_cps=2000.0, dead_ns=50.0, recovery_ns=20.0, delay_ps=(0, 40.0, -30, 9),
     response=Response(sigma_ps=60.0), afterpulsing=Afterpulsing(probability=0.05, decay_ns=(100.0,)),
 )  # fmt: skip
 

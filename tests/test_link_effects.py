@@ -13,16 +13,14 @@ import numpy as np
 import pytest
 
 from distribution.analyser import Analyser, Setting
-from distribution.detector import Afterpulsing, Detectors, Response, Tagger
+from distribution.detector import Afterpulsing, Detectors, Response
 from distribution.eavesdropper import BREIDBART, InterceptResend
-from distribution.errors import ParameterError
-from distribution.model import correlator, error_fraction, link_model
+from distribution.model import error_fraction, link_model
 from distribution.outcomes import Eavesdropper
 from distribution.scenario import Scenario, Station
 from distribution.simulate import Simulation, simulate
 from distribution.source import PairSource, Pulses, Statistics
 from distribution.states import Basis, BellState
-from distribution.truth import Cause
 
 replace = msgspec.structs.replace
 
