@@ -139,6 +139,8 @@ class Fibre(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name, (low, high) in bounds.items():
             require(name, getattr(self, name), low, high)
         require("attenuation_db_per_km", self.attenuation, 0.0, 100.0)
+        for signal in self.coexistence.signals if self.coexistence else ():
+            signal.raman_at(self.wavelength_nm)  # refuses here, not in the middle of a simulation
         if self.bandwidth_nm and self.dispersion_slope:
             require("wavelength_nm (for dispersion)", self.wavelength_nm, *_DISPERSION_RANGE_NM)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from itertools import pairwise
 
 import msgspec
+import numpy as np
 
 from distribution.bounds import require
 from distribution.errors import ParameterError
@@ -57,8 +59,9 @@ class ClassicalSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         raman_per_nm_km: beta: share of the power that a km of fibre scatters into a nm of the quantum channel, guided
             and in one direction. 3e-9 is the middle of what is measured within the C band (Eraerds et al. (2010),
             figure 3). The Raman gain agrees: 1.2 THz away it is some 0.03 per W and km, times 5.5 for the thermal
-            phonons, the photon's energy and 125 GHz per nm: 2.6e-9; 13 THz away 0.4 and 1.14: 7e-9. Give a measured
-            one where there is one.
+            phonons, the photon's energy and 125 GHz per nm: 2.6e-9; 13 THz away 0.4 and 1.14: 7e-9. It depends on both
+            wavelengths: a measured spectrum of this carrier may be given instead, as pairs of a quantum wavelength,
+            nm, ascending, and beta; linear in between.
         attenuation_db_per_km: at this wavelength; None: the fibre's for the quantum channel.
     """
 
@@ -66,16 +69,42 @@ class ClassicalSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     launch_dbm: float
     count: int = 1
     direction: Direction = Direction.CO
-    raman_per_nm_km: float = 3e-9
+    raman_per_nm_km: float | tuple[tuple[float, float], ...] = 3e-9
     attenuation_db_per_km: float | None = None
 
     def __post_init__(self) -> None:
         require("wavelength_nm", self.wavelength_nm, 400.0, 2000.0)
         require("launch_dbm", self.launch_dbm, -120.0, 30.0)
         require("count", self.count, 1, 1000)
-        require("raman_per_nm_km", self.raman_per_nm_km, 0.0, 1e-6)
+        self._check_raman()
         if self.attenuation_db_per_km is not None:
             require("attenuation_db_per_km", self.attenuation_db_per_km, 0.0, 100.0)
+
+    def _check_raman(self) -> None:
+        spectrum = self.raman_per_nm_km
+        if not isinstance(spectrum, tuple):
+            require("raman_per_nm_km", spectrum, 0.0, 1e-6)
+            return
+        for _, beta in spectrum:
+            require("raman_per_nm_km", beta, 0.0, 1e-6)
+        if not spectrum or any(b[0] <= a[0] for a, b in pairwise(spectrum)):
+            raise ParameterError(f"raman_per_nm_km: {len(spectrum)} wavelengths that do not ascend are no spectrum")
+
+    def raman_at(self, wavelength_nm: float) -> float:
+        """Its Raman coefficient for a quantum channel, per nm and km.
+
+        Raises:
+            ParameterError: the spectrum that was given does not reach there.
+        """
+        spectrum = self.raman_per_nm_km
+        if not isinstance(spectrum, tuple):
+            return spectrum
+        if not spectrum[0][0] <= wavelength_nm <= spectrum[-1][0]:
+            raise ParameterError(
+                f"the quantum channel at {wavelength_nm} nm is outside raman_per_nm_km, known from {spectrum[0][0]} to"
+                f" {spectrum[-1][0]} nm"
+            )
+        return float(np.interp(wavelength_nm, [w for w, _ in spectrum], [beta for _, beta in spectrum]))
 
     @property
     def launch_w(self) -> float:
@@ -117,7 +146,7 @@ class Coexistence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             own = signal.attenuation_db_per_km
             effective_km = forward_km if signal.direction is Direction.CO else backward_km
             reach_km = effective_km(length_km, quantum_db_per_km if own is None else own, quantum_db_per_km)
-            power_w += signal.launch_w * signal.raman_per_nm_km * self.filter_nm * reach_km
+            power_w += signal.launch_w * signal.raman_at(wavelength_nm) * self.filter_nm * reach_km
         return power_w / photon_energy_j(wavelength_nm) * loss_db_to_transmittance(self.receiver_loss_db)
 
     def leakage_cps(self, *, length_km: float, quantum_db_per_km: float) -> float:

@@ -110,3 +110,16 @@ def test_unknown_powers_are_refused() -> None:
     with pytest.raises(ParameterError, match="filter_nm"):
         Coexistence(signals=(), filter_nm=0.0)
     assert np.isfinite(lit().raman_cps(length_km=0.0, quantum_db_per_km=0.2, wavelength_nm=1550.0))
+
+
+def test_a_measured_spectrum_is_interpolated_and_not_left() -> None:
+    spectrum = ((1530.0, 2e-9), (1540.0, 4e-9), (1560.0, 3e-9))
+    signal = ClassicalSignal(wavelength_nm=1550.0, launch_dbm=0.0, raman_per_nm_km=spectrum)
+    assert [signal.raman_at(w) for w in (1530.0, 1535.0, 1550.0)] == pytest.approx([2e-9, 3e-9, 3.5e-9])
+    shared = Coexistence(signals=(signal,), filter_nm=0.1)
+    whole = Fibre(length_km=50.0, wavelength_nm=1535.0, attenuation_db_per_km=0.2, coexistence=shared)
+    assert whole.background_cps == pytest.approx(1.1705e7 * 1535.0 / 1550.0, rel=1e-4)  # 3e-9; a larger photon energy
+    with pytest.raises(ParameterError, match=r"1580.* 1530\.0 to 1560\.0"):
+        Fibre(length_km=1.0, wavelength_nm=1580.0, coexistence=shared)
+    with pytest.raises(ParameterError, match="ascend"):
+        ClassicalSignal(wavelength_nm=1550.0, launch_dbm=0.0, raman_per_nm_km=((1540.0, 1e-9), (1530.0, 1e-9)))
