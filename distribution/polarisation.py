@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.bounds import require
+from distribution.errors import ParameterError
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -52,27 +53,42 @@ class PolarisationDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             D/A and R/L axes. A fibre turned by a about the light's direction is (0, 0, 2a).
         rate_rad_per_sqrt_s: standard deviation per axis, radians on the sphere, after one second. A quarter of the
             visibility is gone after 0.29 / rate^2: 0.01 is a calm cable over some 50 minutes, 0.3 one in the wind.
+        time_constant_s: instead of the rate, after what time 1/e of the visibility is left: 1 / rate^2.
     """
 
     start_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     rate_rad_per_sqrt_s: float = 0.0
+    time_constant_s: float | None = None
 
     def __post_init__(self) -> None:
         for angle in self.start_deg:
             require("start_deg", angle, -360.0, 360.0)
         require("rate_rad_per_sqrt_s", self.rate_rad_per_sqrt_s, 0.0, 100.0)
+        if self.time_constant_s is not None:
+            require("time_constant_s", self.time_constant_s, 1e-4, 1e9)
+            if self.rate_rad_per_sqrt_s:
+                raise ParameterError(
+                    f"give rate_rad_per_sqrt_s = {self.rate_rad_per_sqrt_s} or time_constant_s ="
+                    f" {self.time_constant_s}, not both"
+                )
+
+    @property
+    def rate(self) -> float:
+        """Standard deviation per axis after one second, rad, however it was given."""
+        given = self.time_constant_s
+        return self.rate_rad_per_sqrt_s if given is None else 1.0 / math.sqrt(given)
 
     @property
     def step_s(self) -> float | None:
         """How often the rotation must be looked at; None when it stays."""
-        if not self.rate_rad_per_sqrt_s:
+        if not self.rate:
             return None
         low, high = _STEP_BOUNDS_S
-        return min(max((_STEP_RAD / self.rate_rad_per_sqrt_s) ** 2, low), high)
+        return min(max((_STEP_RAD / self.rate) ** 2, low), high)
 
     def mean_map(self, t_s: float) -> float:
         """Share of the aligned correlation that is left after `t_s` on average over many fibres."""
-        return math.exp(-(self.rate_rad_per_sqrt_s**2) * t_s)
+        return math.exp(-(self.rate**2) * t_s)
 
 
 @dataclass(slots=True)
@@ -96,7 +112,7 @@ class PolarisationWalk:
 
     def at_step(self, number: int) -> Matrix:
         """Rotation during step `number` (0 = first); never asked backwards. Shape (3, 3)."""
-        spread = self.drift.rate_rad_per_sqrt_s * math.sqrt(self.step_s)
+        spread = self.drift.rate * math.sqrt(self.step_s)
         while spread and self._number < number:
             self._map = rotation(self.rng.normal(0.0, spread, 3)) @ self._map
             self._number += 1

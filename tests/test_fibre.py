@@ -130,6 +130,14 @@ class TestPolarisation:
         assert 0.1 * math.sqrt(drift.step_s) == pytest.approx(0.03)
         assert PolarisationDrift().step_s is None
 
+    def test_rate_or_time_constant(self) -> None:
+        drift = PolarisationDrift(time_constant_s=25.0)
+        assert drift.rate == pytest.approx(0.2)
+        assert drift.mean_map(25.0) == pytest.approx(math.exp(-1.0))
+        assert drift.step_s == PolarisationDrift(rate_rad_per_sqrt_s=0.2).step_s
+        with pytest.raises(ParameterError, match="not both"):
+            PolarisationDrift(rate_rad_per_sqrt_s=0.2, time_constant_s=25.0)
+
     def test_pmd_leaves_what_its_closed_form_says(self) -> None:
         # 4000 fibres, delay near the coherence time. The map is n n^T + e (1 - n n^T), n isotropic:
         # its mean is (1 + 2 E e) / 3 times the identity.
