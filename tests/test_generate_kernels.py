@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distribution.detector import Response
-from distribution.kernels.generate import NOBODY, NOTHING, fill_alias, generate
+from distribution.kernels.generate import NOBODY, NOTHING, ROWS, fill_alias, generate
 from distribution.kernels.settle import PENDING, settle
 from distribution.simulate import _exponential_layers
 from tests.reference import generate as reference
@@ -54,6 +54,8 @@ class Case:
         self.kind = rng.choice([0, 0, 0, 1], (count, columns)).astype(np.uint8)
         self.hits = rng.integers(0, CHANNELS, (count, columns, 4)).astype(np.uint8)
         self.hits[rng.random(self.hits.shape) < 0.4] = NOBODY
+        self.hits[..., 1][self.hits[..., 0] == NOBODY] = NOBODY
+        self.hits[..., 3][self.hits[..., 2] == NOBODY] = NOBODY
         self.kind[:, -1], self.hits[:, -1] = NOTHING, NOBODY
         self.late = rng.normal(0, 300, (count, columns, 2)) * timed
         self.theta = rng.uniform(0.1, 0.7, count) * pulsed
@@ -66,8 +68,8 @@ class Case:
         self.slots = np.array([1_000_000, 700_000]) * active
         self.seed = rng.integers(0, 1 << 64, 2, dtype=np.uint64)
         self.shares = np.array([0.5, 0.8, 1.0]), np.array([0.2, 0.6, 1.0])
-        self.responses = [np.sort(rng.normal(0, 150, (CHANNELS, 4097)), axis=1).astype(np.float32) for _ in range(2)]
-        self.fixed = [rng.normal(0, 40, CHANNELS).astype(np.float32) for _ in range(2)]
+        self.responses = [np.sort(rng.normal(0, 150, (ROWS, 4097)), axis=1).astype(np.float32) for _ in range(2)]
+        self.fixed = [rng.normal(0, 40, ROWS).astype(np.float32) for _ in range(2)]
         self.normal = Response(sigma_ps=1.0).table()[None]
         self.state = rng.integers(1, 1 << 64, 4, dtype=np.uint64)
 

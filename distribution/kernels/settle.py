@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from distribution.kernels._jit import kernel
+from distribution.kernels._jit import inlined, kernel
 from distribution.kernels.random import basis_of_slot, next_unit
 
 AFTERPULSE = np.uint8(2)
 PENDING = 4096  # afterpulses that may wait at a station at once
 
 _DETECTOR = np.uint8(15)
+# Times a denominator of at most 1024 (see Tagger), this stays below 2^53.
+_EXACT = np.int64(1 << 42)
 
 
 @kernel
@@ -61,6 +63,20 @@ def put_off(waiting: Any, waiting_label: Any, n: Any, time: Any, label: Any) -> 
     waiting[j] = time
     waiting_label[j] = label
     return n + 1
+
+
+@inlined
+def whole_units(t: Any, up: Any, down: Any) -> Any:
+    """A time rounded down to a multiple of down / up, and that to a whole number.
+
+    Quotients of integers below 2^53 round down exactly in floating point: they are at least 1 / divisor from the next
+    integer. Longer times are split at multiples of `down`.
+    """
+    far = np.int64(0)
+    if t > _EXACT or t < -_EXACT:
+        far = t // np.int64(down) * np.int64(down)
+        t -= far
+    return far + np.int64(math.floor(math.floor(t * up / down) * down / up))
 
 
 @kernel
@@ -112,7 +128,11 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     if pulsing and books[0] == 0:
         books[0] = clicks_to_next(state, afterpulse)
     due = books[1]
+    level_now, tagged = level[0], books[2]
     whole_unit = unit[0] == 1 and unit[1] == 1
+    # Times are counted from a multiple of the unit, where they are small enough for exact floating-point division.
+    base = time[0] // unit[0] * unit[0] if n > 0 else np.int64(0)
+    up, down = np.float64(unit[1]), np.float64(unit[0])
     out, gone, i = 0, 0, 0
     while out < out_time.size:
         own = i < n and time[i] < safe_ps
@@ -132,7 +152,10 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
         since = t - last[who] - dead_ps
         seen = since >= 0
         if seen and recovery_ps > 0.0 and since < 40.0 * recovery_ps:
-            seen = next_unit(state) >= math.exp(-since / recovery_ps)
+            x = since / recovery_ps
+            u = next_unit(state)
+            # exp(-x) is below 1 / (1 + x + x^2 / 2), which settles most cases without it.
+            seen = u * (1.0 + x + 0.5 * x * x) >= 1.0 or u >= math.exp(-x)
         if seen or paralysable:
             last[who] = t
         if not seen:
@@ -148,24 +171,21 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
                 wait = np.int64(math.floor(-math.log(1.0 - next_unit(state)) * decay[m, 1])) + 1
                 due = put_off(waiting, waiting_label, due, t + wait, (tag & _DETECTOR) | (AFTERPULSE << 4))
         if buffer[0] > 0.0:
-            level[0] = max(0.0, level[0] - (t - books[2]) * buffer[0])
-            books[2] = t
-            if level[0] + 1.0 > buffer[1]:
+            level_now = max(0.0, level_now - (t - tagged) * buffer[0])
+            tagged = t
+            if level_now + 1.0 > buffer[1]:
                 lost[gone] = t
                 gone += 1
                 continue
-            level[0] += 1.0
+            level_now += 1.0
         if not whole_unit:
-            # Split, so that no product leaves 64 bits: t = q unit[0] + r.
-            q = t // unit[0]
-            r = t - q * unit[0]
-            t = q * unit[0] + ((r * unit[1]) // unit[0] * unit[0]) // unit[1]
+            t = base + whole_units(t - base, up, down)
         out_time[out] = t
         out_label[out] = tag
         if numbered:
             out_pair[out] = number
         out += 1
-    books[1] = due
+    books[1], books[2], level[0] = due, tagged, level_now
     left = n - i
     for j in range(left):
         time[j] = time[i + j]
