@@ -71,7 +71,7 @@ class ClickStream:
     pair: Numbers = field(init=False)
     _state: npt.NDArray[np.uint64] = field(init=False)
     _last: Numbers = field(init=False)
-    _books: Numbers = field(default_factory=lambda: np.zeros(3, np.int64))
+    _books: Numbers = field(default_factory=lambda: np.zeros(2, np.int64))
     _level: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     _waiting: tuple[Numbers, Codes] = field(
         default_factory=lambda: (np.zeros(PENDING, np.int64), np.zeros(PENDING, np.uint8))
@@ -120,7 +120,7 @@ class ClickStream:
             self.slot_seed,
             self.shares,
             np.array(tagger.unit.as_integer_ratio(), np.int64),
-            np.array([tagger.max_rate_cps / PS_PER_S, float(tagger.buffer_tags)]),
+            np.array([PS_PER_S / tagger.max_rate_cps if limited else 0.0, float(tagger.buffer_tags)]),
             self._state,
             self._last,
             self._books,

@@ -36,6 +36,8 @@ _TWO = np.uint64(2)
 _LOW32 = np.uint64(0xFFFFFFFF)
 _LOW20 = np.uint64(0xFFFFF)
 _ROW = np.uint64(ROWS - 1)
+_BYTE = np.uint32(0xFF)
+_SECOND = np.uint32(0xFF00FF00)
 _TO_UNIT = 1.0 / 9007199254740992.0
 _TO_STEP = np.float32(1.0 / 1048576.0)
 
@@ -133,8 +135,8 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
     pair of bases, one column where neither side is active; whole int64[s, 2] reading of each clock at its start; line
     float64[s, 2, 3] fraction, rate and bend of the reading; spread float64[s, 2] dispersion; phase float64 time of a
     pulse. pulse float64[2] period (0: none) and width.
-    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint8[t, n, 4] two
-    detectors of Alice, two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single pairs).
+    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint32[t, n] its
+    bytes, lowest first: two detectors of Alice, two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single pairs).
     Active analysers: slot_ps int64[2] (0: passive), seed uint64[2], share_* float64 cumulated.
     normal float32[1, 4097]; response_* float32[ROWS, 4097]; fixed_* float32[ROWS] delays. time_* int64, label_* uint8
     (detector, kind in bits 4 and up), pair_* int64 or empty: the output; count int64[4] = filled at Alice, at Bob,
@@ -200,12 +202,13 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                     if what == PHOTONS:
                         word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
                         z = np.float64(delay(word >> _U32, normal, _ZERO))
-                        emitted += width * np.float64(delay(word & _LOW32, normal, _ZERO))
+                        if width > 0.0:
+                            emitted += width * np.float64(delay(word & _LOW32, normal, _ZERO))
                 if timed:
                     late_a, late_b = late[cell << _ONE], late[(cell << _ONE) + _ONE]
                 # Who clicks cannot be guessed: both sides are always written, and the place moves on if it is true.
-                hit = cell << _TWO
-                a, b = hits[hit], hits[hit + _TWO]
+                hit = hits[cell]
+                a, b = np.uint8(hit & _BYTE), np.uint8((hit >> np.uint32(16)) & _BYTE)
                 at_a, at_b = np.uint64(a != NOBODY), np.uint64(b != NOBODY)
                 if numbered:
                     number = pairs if at_a + at_b == _TWO else np.int64(-1)
@@ -221,23 +224,24 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                 label_a[n_a], label_b[n_b] = a | (what << 4), b | (what << 4)
                 n_a += at_a
                 n_b += at_b
-                a, b = hits[hit + _ONE], hits[hit + _ONE + _TWO]
-                if a != NOBODY:
-                    jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                    behind_a = np.float64(delay(jitter >> _U32, response_a, a) + fixed_a[a])
-                    time_a[n_a] = whole_a + np.int64(math.floor(base_a + behind_a))
-                    label_a[n_a] = a | (what << 4)
-                    if numbered:
-                        pair_a[n_a] = -1
-                    n_a += _ONE
-                if b != NOBODY:
-                    jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                    behind_b = np.float64(delay(jitter >> _U32, response_b, b) + fixed_b[b])
-                    time_b[n_b] = whole_b + np.int64(math.floor(base_b + behind_b))
-                    label_b[n_b] = b | (what << 4)
-                    if numbered:
-                        pair_b[n_b] = -1
-                    n_b += _ONE
+                if hit & _SECOND != _SECOND:
+                    a, b = np.uint8((hit >> np.uint32(8)) & _BYTE), np.uint8(hit >> np.uint32(24))
+                    if a != NOBODY:
+                        jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
+                        behind_a = np.float64(delay(jitter >> _U32, response_a, a) + fixed_a[a])
+                        time_a[n_a] = whole_a + np.int64(math.floor(base_a + behind_a))
+                        label_a[n_a] = a | (what << 4)
+                        if numbered:
+                            pair_a[n_a] = -1
+                        n_a += _ONE
+                    if b != NOBODY:
+                        jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
+                        behind_b = np.float64(delay(jitter >> _U32, response_b, b) + fixed_b[b])
+                        time_b[n_b] = whole_b + np.int64(math.floor(base_b + behind_b))
+                        label_b[n_b] = b | (what << 4)
+                        if numbered:
+                            pair_b[n_b] = -1
+                        n_b += _ONE
                 cluster -= 1
                 if cluster == 0:
                     break
