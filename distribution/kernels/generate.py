@@ -135,8 +135,9 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
     pair of bases, one column where neither side is active; whole int64[s, 2] reading of each clock at its start; line
     float64[s, 2, 3] fraction, rate and bend of the reading; spread float64[s, 2] dispersion; phase float64 time of a
     pulse. pulse float64[2] period (0: none) and width.
-    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint32[t, n] its
-    bytes, lowest first: two detectors of Alice, two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single pairs).
+    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint32[t, n], its bytes,
+    lowest first, two detectors of Alice and two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single
+    pairs).
     Active analysers: slot_ps int64[2] (0: passive), seed uint64[2], share_* float64 cumulated.
     normal float32[1, 4097]; response_* float32[ROWS, 4097]; fixed_* float32[ROWS] delays. time_* int64, label_* uint8
     (detector, kind in bits 4 and up), pair_* int64 or empty: the output; count int64[4] = filled at Alice, at Bob,
