@@ -38,6 +38,7 @@ _LOW20 = np.uint64(0xFFFFF)
 _ROW = np.uint64(ROWS - 1)
 _BYTE = np.uint32(0xFF)
 _SECOND = np.uint32(0xFF00FF00)
+# To floating point by way of signed integers: the processor converts those in one step.
 _TO_UNIT = 1.0 / 9007199254740992.0
 _TO_STEP = np.float32(1.0 / 1048576.0)
 
@@ -52,7 +53,7 @@ def rare_gap(state: Any, edge: Any, height: Any, layer: Any, x: Any) -> Any:
             return x
         word = next_word(state)
         layer = np.int64(word & _LAYER)
-        x = np.float64(word >> _U11) * _TO_UNIT * edge[layer]
+        x = np.float64(np.int64(word >> _U11)) * _TO_UNIT * edge[layer]
     return x
 
 
@@ -61,7 +62,7 @@ def delay(word32: Any, table: Any, detector: Any) -> Any:
     """A random delay, ps: 12 bits choose the step of the table, 20 bits the place in it."""
     step = word32 >> _U20
     low = table[detector, step]
-    return low + (table[detector, step + _ONE] - low) * (np.float32(word32 & _LOW20) * _TO_STEP)
+    return low + (table[detector, step + _ONE] - low) * (np.float32(np.int64(word32 & _LOW20)) * _TO_STEP)
 
 
 @inlined
@@ -254,7 +255,7 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                     cell = cell_of(word, keep, alias, first, shift)
             word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
             layer = word & _LAYER
-            x = np.float64(word >> _U11) * _TO_UNIT * edge[layer]
+            x = np.float64(np.int64(word >> _U11)) * _TO_UNIT * edge[layer]
             if x >= edge[layer + _ONE]:
                 state[0], state[1], state[2], state[3] = s0, s1, s2, s3
                 x = rare_gap(state, edge, height, np.int64(layer), x)
