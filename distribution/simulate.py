@@ -108,6 +108,10 @@ class LinkSimulator:
             ClickStream(scenario.alice, parts[4], keep_truth),
             ClickStream(scenario.bob, parts[5], keep_truth),
         )
+        pulses = scenario.pairs.pulses
+        self._pulse = np.array([pulses.period_ps, pulses.width_ps] if pulses else [0.0, 0.0])
+        self._slots = np.array([stream.station.analyser.slot_ps for stream in self._streams])
+        self._seeds = np.array([stream.slot_seed for stream in self._streams])
         self._edge, self._height = _exponential_layers()
         self._normal = NORMAL.table()[None]
         self._state = parts[6].integers(1, 1 << 64, 4, dtype=np.uint64)
@@ -120,7 +124,7 @@ class LinkSimulator:
         self._keep_truth = keep_truth
         self._segments: list[Segment] = []
         self._given: tuple[list[Stretch], list[Stretch]] = ([], [])
-        self._opening = self._receivers[0].line(0), self._receivers[1].line(0)
+        self._opening = self._receivers[0].follow(0)[0], self._receivers[1].follow(0)[0]
         self._first_ps = [receiver.clock.reading(0)[0] for receiver in self._receivers]
 
     def advance(self, seconds: float) -> StationTags:
@@ -209,7 +213,6 @@ class LinkSimulator:
             self._count[3] = 0
             self._next_ps = self._next_gaps * float(self._block.colouring.gap_ps[0])
         block, colouring, (a, b) = self._block, self._block.colouring, self._streams
-        pulses = self.scenario.pairs.pulses
         t = generate(
             self._state,
             self._edge,
@@ -223,15 +226,15 @@ class LinkSimulator:
             block.line,
             block.spread,
             block.phase,
-            np.array([pulses.period_ps, pulses.width_ps] if pulses else [0.0, 0.0]),
+            self._pulse,
             colouring.keep,
             colouring.alias,
             colouring.kind,
             colouring.hits,
             colouring.late_ps,
             colouring.theta,
-            np.array([a.station.analyser.slot_ps, b.station.analyser.slot_ps]),
-            np.array([a.slot_seed, b.slot_seed]),
+            self._slots,
+            self._seeds,
             a.shares,
             b.shares,
             self._normal,

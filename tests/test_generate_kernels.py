@@ -109,8 +109,9 @@ class Case:
                 seen = [tuple(x[: 1500 * batches] for x in side) for side in arrays]
                 t = generate(
                     state, *_exponential_layers(), t, count[3], self.length, self.gap, self.tables, self.whole,
-                    self.line, self.spread, self.phase, self.pulse, self.keep, self.alias, self.kind, self.hits,
-                    self.late, self.theta, self.slots, self.seed, *self.shares, self.normal, *self.responses,
+                    self.line, self.spread, self.phase, self.pulse, self.keep, self.alias, self.kind,
+                    self.hits.view(np.uint32)[..., 0], self.late, self.theta, self.slots, self.seed, *self.shares,
+                    self.normal, *self.responses,
                     *self.fixed, *seen[0], *seen[1], count,
                 )  # fmt: skip
                 if count[3] == 2:
@@ -147,7 +148,7 @@ SETTLED = {
     "active": {"dead_ps": 9_000, "owner": [0, 1] * BASES, "afterpulse": 0.3, "decay": ((1.0, 90_000.0),),
                "slot_ps": 50_000, "seed": 12345, "shares": (0.3, 0.6, 1.0)},
     "coarse": {"unit": Fraction(125, 32)},
-    "saturated": {"tags_per_ps": 1e-4, "buffer_tags": 20.0, "unit": Fraction(625, 4)},
+    "saturated": {"gap_ps": 1e4, "buffer_tags": 20.0, "unit": Fraction(625, 4)},
 }  # fmt: skip
 
 
@@ -182,9 +183,9 @@ def run_settle(
     """The kernel over batches of clicks; what it leaves goes in front of the next."""
     n = len(emitted)
     held = tuple(np.empty(n, x.dtype) for x in clicks)
-    last, books, level = np.full(CHANNELS, -(1 << 62)), np.zeros(3, np.int64), np.zeros(1)
+    last, books, level = np.full(CHANNELS, -(1 << 62)), np.zeros(2, np.int64), np.zeros(1)
     waiting = np.zeros(PENDING, np.int64), np.zeros(PENDING, np.uint8)
-    limited, left, parts = e.tags_per_ps > 0, 0, []
+    limited, left, parts = e.gap_ps > 0, 0, []
     with np.errstate(over="ignore"):
         for start in range(0, n, batch):
             stop = min(n, start + batch)
@@ -196,7 +197,7 @@ def run_settle(
             settle(
                 *held, left + stop - start, safe, np.array(e.owner), e.dead_ps, e.paralysable, e.recovery_ps,
                 e.afterpulse, np.array(e.decay), e.slot_ps, np.uint64(e.seed), np.array(e.shares),
-                np.array(e.unit.as_integer_ratio()), np.array([e.tags_per_ps, e.buffer_tags]), state, last, books,
+                np.array(e.unit.as_integer_ratio()), np.array([e.gap_ps, e.buffer_tags]), state, last, books,
                 level, *waiting, *out, count,
             )  # fmt: skip
             done, left, gone = count.tolist()

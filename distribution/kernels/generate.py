@@ -30,10 +30,15 @@ _U11 = np.uint64(11)
 _U20 = np.uint64(20)
 _U32 = np.uint64(32)
 _LAYER = np.uint64(255)
+_ZERO = np.uint64(0)
 _ONE = np.uint64(1)
+_TWO = np.uint64(2)
 _LOW32 = np.uint64(0xFFFFFFFF)
 _LOW20 = np.uint64(0xFFFFF)
-_ROW = np.int64(ROWS - 1)
+_ROW = np.uint64(ROWS - 1)
+_BYTE = np.uint32(0xFF)
+_SECOND = np.uint32(0xFF00FF00)
+# To floating point by way of signed integers: the processor converts those in one step.
 _TO_UNIT = 1.0 / 9007199254740992.0
 _TO_STEP = np.float32(1.0 / 1048576.0)
 
@@ -48,16 +53,16 @@ def rare_gap(state: Any, edge: Any, height: Any, layer: Any, x: Any) -> Any:
             return x
         word = next_word(state)
         layer = np.int64(word & _LAYER)
-        x = np.float64(word >> _U11) * _TO_UNIT * edge[layer]
+        x = np.float64(np.int64(word >> _U11)) * _TO_UNIT * edge[layer]
     return x
 
 
 @inlined
 def delay(word32: Any, table: Any, detector: Any) -> Any:
     """A random delay, ps: 12 bits choose the step of the table, 20 bits the place in it."""
-    step = np.int64(word32 >> _U20)
+    step = word32 >> _U20
     low = table[detector, step]
-    return low + (table[detector, step + 1] - low) * (np.float32(word32 & _LOW20) * _TO_STEP)
+    return low + (table[detector, step + _ONE] - low) * (np.float32(np.int64(word32 & _LOW20)) * _TO_STEP)
 
 
 @inlined
@@ -66,8 +71,8 @@ def cell_of(word: Any, keep: Any, alias: Any, first: Any, shift: Any) -> Any:
 
     The word's top bits choose a column, the others decide whether to stay.
     """
-    cell = first + np.int64(word >> shift)
-    other = first + np.int64(alias[cell])  # read in any case: no branch, which would be guessed wrong often
+    cell = first + (word >> shift)
+    other = first + np.uint64(alias[cell])  # read in any case: no branch, which would be guessed wrong often
     return cell if (word & ((_ONE << shift) - _ONE)) < keep[cell] else other
 
 
@@ -131,15 +136,17 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
     pair of bases, one column where neither side is active; whole int64[s, 2] reading of each clock at its start; line
     float64[s, 2, 3] fraction, rate and bend of the reading; spread float64[s, 2] dispersion; phase float64 time of a
     pulse. pulse float64[2] period (0: none) and width.
-    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint8[t, n, 4] two
-    detectors of Alice, two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single pairs).
+    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint32[t, n], its bytes,
+    lowest first, two detectors of Alice and two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single
+    pairs).
     Active analysers: slot_ps int64[2] (0: passive), seed uint64[2], share_* float64 cumulated.
     normal float32[1, 4097]; response_* float32[ROWS, 4097]; fixed_* float32[ROWS] delays. time_* int64, label_* uint8
     (detector, kind in bits 4 and up), pair_* int64 or empty: the output; count int64[4] = filled at Alice, at Bob,
     pairs so far, segment: all moved on.
     """
-    n_a, n_b, pairs = count[0], count[1], count[2]
-    room_a, room_b = time_a.size - ROOM, time_b.size - ROOM
+    # Places and cells are unsigned: an index that may be negative costs a test each time.
+    n_a, n_b, pairs = np.uint64(count[0]), np.uint64(count[1]), count[2]
+    room_a, room_b = np.uint64(time_a.size - ROOM), np.uint64(time_b.size - ROOM)
     numbered = pair_a.size > 0
     period, width = pulse[0], pulse[1]
     smeared = width > 0.0 or np.abs(spread).max() > 0.0
@@ -148,9 +155,9 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
     slot_a, slot_b = slot_ps[0], slot_ps[1]
     switched = slot_a > 0 or slot_b > 0
     bases_b = share_b.size if slot_b > 0 else 1
-    columns = np.int64(keep.shape[1])
+    columns = np.uint64(keep.shape[1])
     bits = np.uint64(0)
-    while (1 << np.int64(bits)) < columns:
+    while (_ONE << bits) < columns:
         bits += _ONE
     shift = np.uint64(64) - bits
     keep, alias, kind = keep.reshape(-1), alias.reshape(-1), kind.reshape(-1)
@@ -164,6 +171,7 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
         fraction_b, rate_b, bend_b = line[segment, 1, 0] + 0.5, line[segment, 1, 1], line[segment, 1, 2]
         spread_a, spread_b = spread[segment, 0], spread[segment, 1]
         table = tables[segment, 0]
+        first = np.uint64(table) * columns
         while t_ps < end and n_a <= room_a and n_b <= room_b:
             pulse_ps = t_ps
             if period > 0.0:
@@ -177,8 +185,9 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                     show = whole_b + np.int64(math.floor(pulse_ps * (rate_b + pulse_ps * bend_b) + fraction_b))
                     column += basis_of_slot(show, slot_b, seed[1], share_b)
                 table = tables[segment, column]
+                first = np.uint64(table) * columns
             word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-            cell = cell_of(word, keep, alias, table * columns, shift)
+            cell = cell_of(word, keep, alias, first, shift)
             what = kind[cell]
             cluster = 1
             if clustered and what == PHOTONS:
@@ -194,18 +203,20 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                     z = 0.0
                     if what == PHOTONS:
                         word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                        z = np.float64(delay(word >> _U32, normal, 0))
-                        emitted += width * np.float64(delay(word & _LOW32, normal, 0))
+                        z = np.float64(delay(word >> _U32, normal, _ZERO))
+                        if width > 0.0:
+                            emitted += width * np.float64(delay(word & _LOW32, normal, _ZERO))
                 if timed:
-                    late_a, late_b = late[2 * cell], late[2 * cell + 1]
+                    late_a, late_b = late[cell << _ONE], late[(cell << _ONE) + _ONE]
                 # Who clicks cannot be guessed: both sides are always written, and the place moves on if it is true.
-                a, b = hits[4 * cell], hits[4 * cell + 2]
-                at_a, at_b = np.int64(a != NOBODY), np.int64(b != NOBODY)
+                hit = hits[cell]
+                a, b = np.uint8(hit & _BYTE), np.uint8((hit >> np.uint32(16)) & _BYTE)
+                at_a, at_b = np.uint64(a != NOBODY), np.uint64(b != NOBODY)
                 if numbered:
-                    number = pairs if at_a + at_b == 2 else np.int64(-1)
+                    number = pairs if at_a + at_b == _TWO else np.int64(-1)
                     pair_a[n_a], pair_b[n_b] = number, number
-                pairs += at_a & at_b
-                row_a, row_b = np.int64(a) & _ROW, np.int64(b) & _ROW
+                pairs += np.int64(at_a & at_b)
+                row_a, row_b = np.uint64(a) & _ROW, np.uint64(b) & _ROW
                 base_a = emitted * (rate_a + emitted * bend_a) + fraction_a + late_a + z * spread_a
                 base_b = emitted * (rate_b + emitted * bend_b) + fraction_b + late_b - z * spread_b
                 behind_a = np.float64(delay(jitter >> _U32, response_a, row_a) + fixed_a[row_a])
@@ -215,38 +226,39 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                 label_a[n_a], label_b[n_b] = a | (what << 4), b | (what << 4)
                 n_a += at_a
                 n_b += at_b
-                a, b = hits[4 * cell + 1], hits[4 * cell + 3]
-                if a != NOBODY:
-                    jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                    behind_a = np.float64(delay(jitter >> _U32, response_a, a) + fixed_a[a])
-                    time_a[n_a] = whole_a + np.int64(math.floor(base_a + behind_a))
-                    label_a[n_a] = a | (what << 4)
-                    if numbered:
-                        pair_a[n_a] = -1
-                    n_a += 1
-                if b != NOBODY:
-                    jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                    behind_b = np.float64(delay(jitter >> _U32, response_b, b) + fixed_b[b])
-                    time_b[n_b] = whole_b + np.int64(math.floor(base_b + behind_b))
-                    label_b[n_b] = b | (what << 4)
-                    if numbered:
-                        pair_b[n_b] = -1
-                    n_b += 1
+                if hit & _SECOND != _SECOND:
+                    a, b = np.uint8((hit >> np.uint32(8)) & _BYTE), np.uint8(hit >> np.uint32(24))
+                    if a != NOBODY:
+                        jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
+                        behind_a = np.float64(delay(jitter >> _U32, response_a, a) + fixed_a[a])
+                        time_a[n_a] = whole_a + np.int64(math.floor(base_a + behind_a))
+                        label_a[n_a] = a | (what << 4)
+                        if numbered:
+                            pair_a[n_a] = -1
+                        n_a += _ONE
+                    if b != NOBODY:
+                        jitter, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
+                        behind_b = np.float64(delay(jitter >> _U32, response_b, b) + fixed_b[b])
+                        time_b[n_b] = whole_b + np.int64(math.floor(base_b + behind_b))
+                        label_b[n_b] = b | (what << 4)
+                        if numbered:
+                            pair_b[n_b] = -1
+                        n_b += _ONE
                 cluster -= 1
                 if cluster == 0:
                     break
                 # Another pair of the cluster: a draw from the same table, given that it is a pair.
                 word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                cell = cell_of(word, keep, alias, table * columns, shift)
+                cell = cell_of(word, keep, alias, first, shift)
                 while kind[cell] != PHOTONS:
                     word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-                    cell = cell_of(word, keep, alias, table * columns, shift)
+                    cell = cell_of(word, keep, alias, first, shift)
             word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
-            layer = np.int64(word & _LAYER)
-            x = np.float64(word >> _U11) * _TO_UNIT * edge[layer]
-            if x >= edge[layer + 1]:
+            layer = word & _LAYER
+            x = np.float64(np.int64(word >> _U11)) * _TO_UNIT * edge[layer]
+            if x >= edge[layer + _ONE]:
                 state[0], state[1], state[2], state[3] = s0, s1, s2, s3
-                x = rare_gap(state, edge, height, layer, x)
+                x = rare_gap(state, edge, height, np.int64(layer), x)
                 s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
             t_ps += x * gap
         if t_ps >= end:
@@ -256,7 +268,7 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
             if segment < length.size:
                 t_ps *= gap_ps[segment]
     state[0], state[1], state[2], state[3] = s0, s1, s2, s3
-    count[0], count[1], count[2], count[3] = n_a, n_b, pairs, segment
+    count[0], count[1], count[2], count[3] = np.int64(n_a), np.int64(n_b), pairs, segment
     return t_ps
 
 
