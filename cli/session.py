@@ -27,6 +27,11 @@ MASTER_KEY_BYTES = 32
 @click.option("--block-bits", type=int, default=200_000, show_default=True, help="Sifted bits per block.")
 @click.option("--qber-limit", type=float, default=0.11, show_default=True, help="Abort above this error rate.")
 @click.option("--eps-sec", type=float, default=1e-10, show_default=True, help="Secrecy parameter of a block.")
+@click.option("--uncertainty-s", type=float, default=1.0, show_default=True, help="The clocks differ by up to +- this.")
+@click.option("--max-drift-ppm", type=float, default=10.0, show_default=True, help="Largest drift; a satellite: 30.")
+@click.option(
+    "--epoch-s", type=float, default=0.25, show_default=True, help="Time per announcement; 64 to find a clock."
+)
 @click.option("--simulated", is_flag=True, help="The tags are simulated (implied by a truth.json beside them).")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the two key stores in this new folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -38,6 +43,9 @@ def command(
     block_bits: int,
     qber_limit: float,
     eps_sec: float,
+    uncertainty_s: float,
+    max_drift_ppm: float,
+    epoch_s: float,
     simulated: bool,
     out: Path | None,
     as_json: bool,
@@ -59,6 +67,9 @@ def command(
         least_block_bits=min(5000, block_bits),
         qber_limit=qber_limit,
         eps_sec=eps_sec,
+        clock_uncertainty_s=uncertainty_s,
+        max_drift_ppm=max_drift_ppm,
+        epoch_s=epoch_s,
     )
     simulated = simulated or any((path.parent / "truth.json").exists() for path in (alice_file, bob_file))
     sources = (Replay.of_file(alice_file, simulated=simulated), Replay.of_file(bob_file, simulated=simulated))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FILES = {"alice": "alice.a1.ts", "bob": "bob.a1.ts", "truth": "truth.json"}
 TRUTH_SCHEMA = "qkd.truth.v1"
+WINDOW_PS = 1000  # of the expectation, full width
 MAX_EVENTS = 200_000_000  # 5 GB in memory while it is written
 
 
@@ -53,9 +54,12 @@ def command(
     """
     import numpy as np
 
+    from distribution.eavesdropper import InterceptResend
+    from distribution.expectation import mean_model
     from distribution.formats.s15 import write_a1
     from distribution.scenario import load_scenario
     from distribution.simulate import simulate
+    from distribution.states import Basis
 
     paths = {name: out / file for name, file in FILES.items()}
     link = load_scenario(scenario)
@@ -63,8 +67,10 @@ def command(
     if seed is None:
         seed = secrets.randbits(63)
         output.say(f"seed {seed}")
-    _refuse_too_many(link, seconds)
-    recording = simulate(link, seconds, np.random.default_rng(seed), intercept)
+    eve = InterceptResend(intercept) if intercept else None
+    expected = mean_model(link, seconds, np.random.default_rng(seed), eve)
+    _refuse_too_many(link, seconds, float(expected.singles_a.sum() + expected.singles_b.sum()) * seconds)
+    recording = simulate(link, seconds, np.random.default_rng(seed), eve)
     out.mkdir(parents=True, exist_ok=True)
     # The truth comes last and goes first: where there is a truth.json, both recordings beside it are its own.
     paths["truth"].unlink(missing_ok=True)
@@ -82,7 +88,10 @@ def command(
         "offset_ps": recording.truth.offset_ps,
         "drift_ppm": recording.truth.drift_ppm,
         "pairs_in_both_files": int(recording.truth.partners()[0].size),
-        **_expectation(link, intercept),
+        "window_ps": WINDOW_PS,
+        "expected_qber_z": expected.qber(WINDOW_PS, Basis.Z),
+        "expected_qber_x": expected.qber(WINDOW_PS, Basis.X),
+        "expected_sifted_cps": expected.sifted_cps(WINDOW_PS),
     }
     _write_truth(paths["truth"], truth)
     _report(paths, truth, as_json)
@@ -94,31 +103,12 @@ def _refuse_overwriting(paths: list[Path], force: bool) -> None:
         raise ParameterError(f"{there[0]} exists already", hint="name another directory, or say --force")
 
 
-def _refuse_too_many(link: Scenario, seconds: float) -> None:
-    from distribution.model import link_model
-
-    model = link_model(link)
-    events = (model.singles_a.sum() + model.singles_b.sum()) * seconds
+def _refuse_too_many(link: Scenario, seconds: float, events: float) -> None:
     if events > MAX_EVENTS:
         raise ParameterError(
             f"{seconds:g} s of {link.title!r} are {events:.3g} events; a recording holds {MAX_EVENTS:.3g} at most",
             hint="record a shorter time, or stream it with qkd source",
         )
-
-
-def _expectation(link: Scenario, intercept: float) -> dict[str, float]:
-    """What the closed forms expect at a coincidence window of 1 ns, full width."""
-    from distribution.model import link_model
-    from distribution.states import Basis
-
-    window_ps = 1000
-    model = link_model(link, intercept)
-    return {
-        "window_ps": window_ps,
-        "expected_qber_z": model.qber(window_ps, Basis.Z),
-        "expected_qber_x": model.qber(window_ps, Basis.X),
-        "expected_sifted_cps": model.sifted_cps(window_ps),
-    }
 
 
 def _write_truth(path: Path, truth: dict[str, Any]) -> None:

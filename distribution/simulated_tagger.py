@@ -15,6 +15,7 @@ from typing import IO
 import msgspec
 import numpy as np
 
+from distribution.eavesdropper import InterceptResend
 from distribution.errors import QkdError
 from distribution.feed import WORD_PS, FeedHeader, encode_end, encode_frame
 from distribution.scenario import load_scenario
@@ -41,7 +42,7 @@ def run(order: Order, out: IO[bytes]) -> None:
         ParameterError: an impossible scenario.
     """
     scenario = load_scenario(order.scenario)
-    simulator = LinkSimulator(scenario, np.random.default_rng(order.seed), order.intercept_fraction)
+    simulator = LinkSimulator(scenario, np.random.default_rng(order.seed), InterceptResend(order.intercept_fraction))
     clock = f"seed {order.seed}"
     out.write(FeedHeader(order.station, f"simulated: {scenario.title}", simulated=True, clock=clock).encode())
     begin_s, done = time.monotonic(), 0
