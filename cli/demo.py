@@ -182,6 +182,8 @@ def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
                 f" QBER Z {event['qber_z']:.2%} X {event['qber_x']:.2%}, f {event['f']:.3f},"
                 f" {event['secret_bits']} secret bits"
             )
+    elif kind == "alarm":
+        output.say(f"{progress.seconds:5.1f} s  alarm at {name}: {event['text']}")
     elif kind == "abort":
         progress.abort = progress.abort or event
 
@@ -251,6 +253,8 @@ def _abort_code(reason: str) -> output.Exit:
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
     return str(value)
 
 

@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.clock_tracker import ClockTracker
+from distribution.monitors.finding import Finding
+from distribution.monitors.pairs import PairMonitor
+from distribution.monitors.station import StationMonitor
 from distribution.tags import EMPTY, TimeTags, join
 from qkd.bits import Bits
 from qkd.errors import ParameterError
@@ -103,6 +106,8 @@ class Station:
         events: collected and not yet used.
         ended: the tagger has no more.
         tracker: the clock, once Alice found it.
+        monitor: watches this station's own tags.
+        pair_monitor: watches the matched pairs; Alice's, once she matches.
         reached_ps: how far the stream has been asked for, None before its first tag.
         detections, sifted: running totals, for whoever watches.
     """
@@ -114,6 +119,8 @@ class Station:
         self.events = NO_EVENTS
         self.ended = False
         self.tracker: ClockTracker | None = None
+        self.monitor = StationMonitor(double_click_ps)
+        self.pair_monitor: PairMonitor | None = None
         self.reached_ps: int | None = None
         self.detections = 0
         self.sifted = 0
@@ -123,6 +130,11 @@ class Station:
     def exhausted(self) -> bool:
         """True when the tagger has ended and all that it gave is used."""
         return self.ended and not len(self.events) and not len(self._tail)
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """What the monitors have raised in the life of this station; they tell, and change nothing."""
+        return self.monitor.alarms + (self.pair_monitor.alarms if self.pair_monitor else ())
 
     @property
     def first_ps(self) -> int:
@@ -148,8 +160,14 @@ class Station:
         self.ended = chunk.ended
         ready = TimeTags(tags.t_ps[:cut], tags.channel[:cut])
         events = group_clicks(ready, self._double_click_ps, self._secrets)
+        self._watch(ready)
         self.detections += len(events)
         self.events = join_events(self.events, events)
+
+    def _watch(self, tags: TimeTags) -> None:
+        self.monitor.feed(tags)
+        if self.ended:
+            self.monitor.finish()
 
     def _last_complete(self, tags: TimeTags, until_ps: int) -> int:
         """Index of the first tag whose event may still grow with a click at or after `until_ps`."""
@@ -171,3 +189,10 @@ class Station:
         self.events = NO_EVENTS
         self.next_epoch_ps = None
         self.reached_ps = None
+        self.monitor.restart()
+        self.lose_pairs()
+
+    def lose_pairs(self) -> None:
+        """Tell the monitor that the stream of pairs breaks off here."""
+        if self.pair_monitor is not None:
+            self.pair_monitor.restart()
