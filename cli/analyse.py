@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import drawing, output
+from cli import drawing, output, watching
 from qkd.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def _one(
 
     recording = read(path)
     fields = _singles(recording)
-    rows = _singles_rows(fields)
+    watched, watched_rows = watching.of_one(recording)
+    rows = _singles_rows(fields) + watched_rows
+    fields |= watched
     pair = _channel_pair(recording, channels)
     if pair is None:
         return fields, rows, None
@@ -115,8 +117,10 @@ def _two(
     by_side = {"a": _singles(first), "b": _singles(second)}
     fields = {key: {side: by_side[side][key] for side in by_side} for key in by_side["a"]}
     fields |= _pair_fields(report, state)
+    watched, watched_rows = watching.of_two(first, second, report)
+    fields |= watched
     rows = [(f"{side}: {name}", text) for side in by_side for name, text in _singles_rows(by_side[side])]
-    return fields, rows + _pair_rows(fields), report.delays
+    return fields, rows + _pair_rows(fields) + watched_rows, report.delays
 
 
 def _half_range_ps(chosen_ns: float | None, otherwise_ns: float) -> int:
