@@ -53,6 +53,7 @@ def command(
     """
     import numpy as np
 
+    from distribution.eavesdropper import InterceptResend
     from distribution.formats.s15 import write_a1
     from distribution.scenario import load_scenario
     from distribution.simulate import simulate
@@ -64,7 +65,7 @@ def command(
         seed = secrets.randbits(63)
         output.say(f"seed {seed}")
     _refuse_too_many(link, seconds)
-    recording = simulate(link, seconds, np.random.default_rng(seed), intercept)
+    recording = simulate(link, seconds, np.random.default_rng(seed), InterceptResend(intercept) if intercept else None)
     out.mkdir(parents=True, exist_ok=True)
     # The truth comes last and goes first: where there is a truth.json, both recordings beside it are its own.
     paths["truth"].unlink(missing_ok=True)
@@ -108,11 +109,12 @@ def _refuse_too_many(link: Scenario, seconds: float) -> None:
 
 def _expectation(link: Scenario, intercept: float) -> dict[str, float]:
     """What the closed forms expect at a coincidence window of 1 ns, full width."""
+    from distribution.eavesdropper import InterceptResend
     from distribution.model import link_model
     from distribution.states import Basis
 
     window_ps = 1000
-    model = link_model(link, intercept)
+    model = link_model(link, InterceptResend(intercept))
     return {
         "window_ps": window_ps,
         "expected_qber_z": model.qber(window_ps, Basis.Z),

@@ -40,6 +40,7 @@ def command(
     """
     import numpy as np
 
+    from distribution.eavesdropper import InterceptResend
     from distribution.errors import ParameterError
     from distribution.live import LiveSource
     from distribution.scenario import load_scenario
@@ -49,7 +50,7 @@ def command(
         seed = secrets.randbits(32)
         output.say(f"seed {seed}")
     loaded = load_scenario(scenario)
-    simulator = LinkSimulator(loaded, np.random.default_rng(seed), intercept_fraction=eve)
+    simulator = LinkSimulator(loaded, np.random.default_rng(seed), InterceptResend(eve) if eve else None)
     live = LiveSource(simulator, device=f"simulated: {loaded.title}", pace=pace)
 
     async def serve() -> None:

@@ -1,13 +1,13 @@
-"""Single-photon detectors and the clock that stamps their clicks.
+"""Single-photon detectors and the tagger that stamps their clicks.
 
-A click is late by a random amount (the response), by a fixed amount per detector (cable and electronics), and
-is lost when its detector has not recovered. Dead time is non-paralysable: a click that falls into it is not
-seen and does not prolong it.
+A click is late by a random amount (the response), by a fixed amount per detector (cable and electronics), and is lost
+when its detector has not recovered. Every click that is seen may be followed by another without a photon. What the
+tagger cannot carry away in time it drops.
 """
 
 from __future__ import annotations
 
-import math
+from fractions import Fraction
 
 import msgspec
 import numpy as np
@@ -22,12 +22,12 @@ RESPONSE_STEPS = 4096
 MAX_DELAY_PS = 100_000.0
 MAX_JITTER_PS = 800_000.0
 
-FourNumbers = float | tuple[float, float, float, float]
+Numbers = float | tuple[float, ...]
 
 
-def four(value: FourNumbers) -> tuple[float, float, float, float]:
-    """One number for all four detectors, or one for each, as four."""
-    return value if isinstance(value, tuple) else (value, value, value, value)
+def per_detector(value: Numbers, detectors: int) -> npt.NDArray[np.float64]:
+    """One number for all detectors, or one for each, as an array, shape (detectors,)."""
+    return np.array(value if isinstance(value, tuple) else (value,) * detectors, np.float64)
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,27 +91,55 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return np.maximum.accumulate((1.0 - self.tail_fraction) * gauss + self.tail_fraction * late)
 
 
+class Afterpulsing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Clicks without a photon that follow a click: carriers trapped in an avalanche diode and released later.
+
+    Attributes:
+        probability: chance that a click is followed by an afterpulse; those that come while the detector is dead are
+            lost, so what is seen is less.
+        decay_ns: means of the exponential delays.
+        share: how the probability is divided between them, adding up to 1; may be left out where there is one.
+    """
+
+    probability: float
+    decay_ns: tuple[float, ...]
+    share: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        require("probability", self.probability, 0.0, 0.5)
+        for decay in self.decay_ns:
+            require("decay_ns", decay, 0.001, 1e7)
+        if len(self.share) != len(self.decay_ns) or abs(sum(self.share) - 1.0) > 1e-9 or min(self.share) < 0.0:
+            raise ParameterError(f"share = {self.share} must hold {len(self.decay_ns)} numbers that add up to 1")
+
+
 class Detectors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The four detectors of a station; a single number stands for all four.
+    """The detectors of a station; a single number stands for all of them, else there is one for each.
 
     Attributes:
         efficiency: chance that a photon that reaches the detector makes it click.
         dark_cps: dark counts per second.
         background_cps: clicks per second by light that is not from the source; does not pass the arm's loss.
         dead_ns: time after a click during which the detector is blind.
-        mutes_station: True when a click blinds all four detectors (a tagger with one dead time for all
-            inputs).
+        mutes_station: True when a click blinds all detectors (a tagger with one dead time for all inputs).
+        paralysable: True when a photon during the dead time, though not seen, starts it anew.
+        recovery_ns: after the dead time the efficiency comes back as 1 - exp(-t / recovery_ns), as a nanowire's bias
+            current does; 0: at once.
         delay_ps: fixed delay of each detector, cable and electronics.
-        response: random delay, one distribution for all four or one for each.
+        response: random delay, one distribution for all or one for each.
+        afterpulsing: None for detectors without.
     """
 
-    efficiency: FourNumbers = 1.0
-    dark_cps: FourNumbers = 0.0
-    background_cps: FourNumbers = 0.0
+    efficiency: Numbers = 1.0
+    dark_cps: Numbers = 0.0
+    background_cps: Numbers = 0.0
     dead_ns: float = 0.0
     mutes_station: bool = False
-    delay_ps: FourNumbers = 0.0
-    response: Response | tuple[Response, Response, Response, Response] = Response()
+    paralysable: bool = False
+    recovery_ns: float = 0.0
+    delay_ps: Numbers = 0.0
+    response: Response | tuple[Response, ...] = Response()
+    afterpulsing: Afterpulsing | None = None
 
     def __post_init__(self) -> None:
         bounds = {
@@ -121,20 +149,30 @@ class Detectors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "delay_ps": (-MAX_DELAY_PS, MAX_DELAY_PS),
         }
         for name, (low, high) in bounds.items():
-            for value in four(getattr(self, name)):
-                require(name, value, low, high)
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                require(name, number, low, high)
         require("dead_ns", self.dead_ns, 0.0, 1e9)
+        require("recovery_ns", self.recovery_ns, 0.0, 1e6)
 
-    @property
-    def noise_cps(self) -> tuple[float, ...]:
-        """Dark and background counts per detector."""
-        return tuple(d + b for d, b in zip(four(self.dark_cps), four(self.background_cps), strict=True))
+    def check_count(self, detectors: int) -> None:
+        """Check that whatever is listed is listed for so many detectors.
 
-    @property
-    def responses(self) -> tuple[Response, Response, Response, Response]:
+        Raises:
+            ParameterError: it is not.
+        """
+        for name in ("efficiency", "dark_cps", "background_cps", "delay_ps", "response"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != detectors:
+                raise ParameterError(f"detectors.{name} has {len(value)} entries for {detectors} detectors")
+
+    def noise_cps(self, detectors: int) -> npt.NDArray[np.float64]:
+        """Dark and background counts of each detector, per second, shape (detectors,)."""
+        return per_detector(self.dark_cps, detectors) + per_detector(self.background_cps, detectors)
+
+    def responses(self, detectors: int) -> tuple[Response, ...]:
         """The response of each detector."""
-        r = self.response
-        return r if isinstance(r, tuple) else (r, r, r, r)
+        return self.response if isinstance(self.response, tuple) else (self.response,) * detectors
 
     @property
     def dead_ps(self) -> int:
@@ -142,28 +180,26 @@ class Detectors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return round(self.dead_ns * PS_PER_NS)
 
 
-class StationClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A station's own clock: it shows offset + (1 + drift) * t at true time t.
+class Tagger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The time tagger: its resolution and what it can carry away.
 
     Attributes:
-        offset_s: what it shows at true time 0; never negative, so that no tag is.
-        drift_ppm: how much too fast it runs.
+        resolution_ps: one unit of its time stamps, which are rounded down; 0: a picosecond. Taken as a fraction with
+            a denominator of at most 1024 (3.90625 = 125/32, 156.25 = 625/4).
+        max_rate_cps: tags per second that leave its buffer; 0: no limit.
+        buffer_tags: tags that wait there; one that finds it full is lost.
     """
 
-    offset_s: float = 0.0
-    drift_ppm: float = 0.0
+    resolution_ps: float = 0.0
+    max_rate_cps: float = 0.0
+    buffer_tags: int = 1_000_000
 
     def __post_init__(self) -> None:
-        require("offset_s", self.offset_s, 0.0, 1e6)
-        require("drift_ppm", self.drift_ppm, -1000.0, 1000.0)
+        require("resolution_ps", self.resolution_ps, 0.0, 1e6)
+        require("max_rate_cps", self.max_rate_cps, 0.0, 1e12)
+        require("buffer_tags", self.buffer_tags, 1, 1e12)
 
     @property
-    def offset_ps(self) -> int:
-        """Reading at true time 0, whole ps."""
-        return round(self.offset_s * 1e12)
-
-    def reading(self, true_ps: int) -> tuple[int, float]:
-        """What the clock shows at a true time: whole ps, and the fraction of a ps in [0, 1) beyond it."""
-        ahead = true_ps * self.drift_ppm * 1e-6
-        whole = math.floor(ahead)
-        return self.offset_ps + true_ps + whole, ahead - whole
+    def unit(self) -> Fraction:
+        """One unit of the time stamps, ps."""
+        return Fraction(self.resolution_ps).limit_denominator(1024) if self.resolution_ps else Fraction(1)

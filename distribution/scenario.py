@@ -3,11 +3,12 @@
 title  = "..."            what it is, for people
 source = "..."            where the numbers come from
 [pairs]                   PairSource
-[alice] [bob]             Station: loss_db, and tables analyser, detectors (with response), clock
+[alice] [bob]             Station: loss_db, and tables analyser, detectors (with response), tagger, clock
 """
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from pathlib import Path
 
@@ -15,12 +16,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from distribution.analyser import Analyser
+from distribution.arm import ArmConditions, ArmCourse, ConstantCourse
 from distribution.bounds import require
-from distribution.channel import Analyser, outcome_table
-from distribution.detector import Detectors, StationClock, four
-from distribution.eavesdropper import InterceptResend
+from distribution.detector import Detectors, Tagger, per_detector
 from distribution.errors import ParameterError
+from distribution.outcomes import LinkOptics, SideOptics
 from distribution.source import PairSource
+from distribution.station_clock import StationClock
 from distribution.units import loss_db_to_transmittance
 
 
@@ -29,22 +32,50 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Attributes:
         loss_db: from the source to the analyser's detectors, which add their own efficiency.
-        analyser, detectors, clock: what stands there.
+        analyser, detectors, tagger, clock: what stands there.
     """
 
     loss_db: float = 0.0
     analyser: Analyser = Analyser()
     detectors: Detectors = Detectors()
+    tagger: Tagger = Tagger()
     clock: StationClock = StationClock()
 
     def __post_init__(self) -> None:
         require("loss_db", self.loss_db, 0.0, 200.0)
+        self.detectors.check_count(self.analyser.detectors)
+
+    def course(self, rng: np.random.Generator) -> ArmCourse:
+        """The arm as time goes on; equal generators give equal courses."""
+        return ConstantCourse(ArmConditions(transmittance=loss_db_to_transmittance(self.loss_db)))
 
     @property
-    def efficiencies(self) -> tuple[float, ...]:
-        """Chance per detector that a photon bound for it at the source makes it click."""
-        transmittance = loss_db_to_transmittance(self.loss_db)
-        return tuple(transmittance * efficiency for efficiency in four(self.detectors.efficiency))
+    def efficiencies(self) -> npt.NDArray[np.float64]:
+        """Efficiency of the detector behind each channel, shape (channels,)."""
+        return per_detector(self.detectors.efficiency, self.analyser.detectors)[self.analyser.owner]
+
+    def optics(self, arm: ArmConditions, heralding: float = 1.0, basis: int | None = None) -> SideOptics:
+        """Analyser and detectors as one photon sees them.
+
+        Args:
+            arm: what the arm is like.
+            heralding: chance that the photon gets into the arm.
+            basis: where an active analyser is turned to; None: passive, all bases at once.
+        """
+        analyser, bases = self.analyser, self.analyser.bases
+        open_to = np.array([setting.share for setting in bases])
+        if analyser.active:
+            open_to = np.zeros(len(bases))
+            open_to[basis or 0] = 1.0
+        dark = self.detectors.noise_cps(analyser.detectors)[analyser.owner]
+        split = np.repeat(open_to, 2)
+        lit = dark * np.ceil(split) if analyser.active else dark
+        return SideOptics(
+            share=open_to,
+            axis=np.array([setting.axis for setting in bases]),
+            efficiency=self.efficiencies * (arm.transmittance * heralding),
+            noise_cps=lit + arm.background_cps * split / 2.0 * self.efficiencies,
+        )
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,15 +103,24 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             bob=replace(self.bob, loss_db=self.bob.loss_db + bob_db),
         )
 
-    def outcomes(self, intercept_fraction: float = 0.0) -> npt.NDArray[np.float64]:
-        """Joint outcome probabilities of one emitted pair, shape (5, 5): see `outcome_table`."""
-        return outcome_table(
-            InterceptResend(self.pairs.quantum_state, intercept_fraction),
-            self.alice.analyser,
-            self.bob.analyser,
-            self.alice.efficiencies,
-            self.bob.efficiencies,
+    def optics(self, alice: ArmConditions, bob: ArmConditions, bases: tuple[int, int] = (0, 0)) -> LinkOptics:
+        """What is between the source and the clicks while the arms are like this.
+
+        Args:
+            alice, bob: the arms.
+            bases: where active analysers are turned to.
+        """
+        return LinkOptics(
+            self.pairs.quantum_state.mapped(alice=alice.polarisation, bob=bob.polarisation),
+            self.alice.optics(alice, self.pairs.heralding_a, bases[0]),
+            self.bob.optics(bob, self.pairs.heralding_b, bases[1]),
         )
+
+    @property
+    def basis_choices(self) -> list[tuple[int, int]]:
+        """All bases that two active analysers can be turned to; a passive one counts as one."""
+        alice, bob = (len(s.analyser.bases) if s.analyser.active else 1 for s in (self.alice, self.bob))
+        return list(itertools.product(range(alice), range(bob)))
 
 
 def shipped_directory() -> Path:

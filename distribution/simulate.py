@@ -1,35 +1,36 @@
 """Event-level simulation of a link: what the two time taggers would deliver, in stretches of any length.
 
-The stream does not depend on how it is cut: clicks are drawn in batches of their own size, and `advance`
-    hands out those that are due, so equal seeds give equal tags bit for bit whether a second is taken at once
-    or in a hundred pieces. Both stations are cut at the same true time, each on its own clock.
+The stream does not depend on how it is cut: clicks are drawn in batches of their own size, and `advance` hands out
+those that are due, so equal seeds give equal tags bit for bit whether a second is taken at once or in a hundred pieces.
+Both stations are cut at the same true time, each on its own clock.
 
-The recording starts LEAD_PS after the clocks' origin; that is longer than any jitter, so no time is negative.
+Light is already under way when the recording starts, at true time 0 and with the clocks' offsets, so both stations see
+it from their first picosecond on, however long the arms are.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from distribution.detector import four
+from distribution.colouring import Colouring, Colourist
+from distribution.detector import Response
 from distribution.errors import ParameterError
-from distribution.kernels.generate import NOBODY, OUTCOMES, generate, settle
-from distribution.scenario import Scenario, Station, load_scenario
-from distribution.tags import EMPTY, TimeTags
+from distribution.kernels.generate import generate
+from distribution.outcomes import Eavesdropper, Nobody
+from distribution.scenario import Scenario, load_scenario
+from distribution.stream import ClickStream, Stretch, joined_stretches
+from distribution.tags import TimeTags
+from distribution.timeline import LEAD_PS, Receiver, Segment, Timeline, arrays
+from distribution.truth import GroundTruth, clock_truth, offset_and_drift
 from distribution.units import PS_PER_S, seconds_to_ps
 
-LEAD_PS = 1_000_000
-_BATCH = 1 << 16
-# Within a batch, time is a float64 count of ps from the batch's origin: 10 s keep it exact to 2e-3 ps.
-_LONGEST_BATCH_PS = 10 * PS_PER_S
-_NEVER = -(1 << 62)
-
-Numbers = npt.NDArray[np.int64]
+NORMAL = Response(sigma_ps=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +49,6 @@ class StationTags:
 
 
 @dataclass(frozen=True, slots=True)
-class GroundTruth:
-    """What only a simulator knows; kept apart from the tags so that no protocol can reach it by accident.
-
-    Attributes:
-        alice_pair, bob_pair: shape of the tags handed out, int64: number of the pair whose other photon made
-            a click at the other station as well, -1 for a click without such a partner (lone photon or
-            noise).
-        offset_ps: Bob's clock reads offset_ps + (1 + drift_ppm * 1e-6) * t when Alice's reads t.
-        drift_ppm: how much faster Bob's clock runs than Alice's.
-    """
-
-    alice_pair: Numbers
-    bob_pair: Numbers
-    offset_ps: int
-    drift_ppm: float
-
-    def partners(self) -> tuple[Numbers, Numbers]:
-        """Indices of Alice's and Bob's tags that stem from the same pair, in order of emission."""
-        at_alice, at_bob = np.nonzero(self.alice_pair >= 0)[0], np.nonzero(self.bob_pair >= 0)[0]
-        _, i, j = np.intersect1d(
-            self.alice_pair[at_alice], self.bob_pair[at_bob], assume_unique=True, return_indices=True
-        )
-        return at_alice[i], at_bob[j]
-
-
-@dataclass(frozen=True, slots=True)
 class Simulation:
     """One recording and the truth about it."""
 
@@ -82,64 +57,24 @@ class Simulation:
     truth: GroundTruth
 
 
-@dataclass(slots=True)
-class _Clicks:
-    """One station's clicks on their way from emission order to settled tags."""
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Segments and their colouring, as the kernel takes them."""
 
-    station: Station
-    numbered: bool
-    response: npt.NDArray[np.float32] = field(init=False)
-    fixed: npt.NDArray[np.float32] = field(init=False)
-    early_ps: float = field(init=False)
-    time: Numbers = field(default_factory=lambda: np.empty(_BATCH, np.int64))
-    channel: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(_BATCH, np.uint8))
-    pair: Numbers = field(init=False)
-    last: Numbers = field(default_factory=lambda: np.full(4, _NEVER, np.int64))
-    ready: list[tuple[Numbers, npt.NDArray[np.uint8], Numbers]] = field(default_factory=list)
+    segments: list[Segment]
+    colouring: Colouring
+    length: npt.NDArray[np.float64]
+    whole: npt.NDArray[np.int64]
+    line: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+    phase: npt.NDArray[np.float64]
 
-    def __post_init__(self) -> None:
-        detectors = self.station.detectors
-        delays = four(detectors.delay_ps)
-        self.response = np.stack([response.table() for response in detectors.responses])
-        self.fixed = np.array(delays, np.float32)
-        self.early_ps = -min(0.0, float(self.response.min()) + min(delays))
-        self.pair = np.empty(_BATCH if self.numbered else 0, np.int64)
-
-    def settle(self, n: int, safe_ps: int) -> int:
-        """Make the first n clicks that no later click can precede ready; returns how many are left."""
-        count = np.zeros(2, np.int64)
-        out = np.empty(n, np.int64), np.empty(n, np.uint8), np.empty(n if self.numbered else 0, np.int64)
-        detectors = self.station.detectors
-        settle(
-            self.time,
-            self.channel,
-            self.pair,
-            n,
-            safe_ps,
-            detectors.dead_ps,
-            detectors.mutes_station,
-            self.last,
-            *out,
-            count,
-        )
-        done = int(count[0])
-        self.ready.append((out[0][:done], out[1][:done], out[2][:done]))
-        return int(count[1])
-
-    def take(self, until_ps: int) -> tuple[TimeTags, Numbers]:
-        """The ready clicks before `until_ps`, and their pair numbers."""
-        taken, rest = [], []
-        for time, channel, pair in self.ready:
-            cut = int(np.searchsorted(time, np.int64(until_ps)))
-            if cut:
-                taken.append((time[:cut], channel[:cut], pair[:cut]))
-            if cut < time.size:
-                rest.append((time[cut:], channel[cut:], pair[cut:]))
-        self.ready = rest
-        if not taken:
-            return EMPTY, np.empty(0, np.int64)
-        time, channel, pair = (np.concatenate(parts) for parts in zip(*taken, strict=True))
-        return TimeTags(time, channel), pair
+    def reading(self, segment: int, t_ps: float, side: int) -> int:
+        """What a clock shows of light emitted then, whole ps, rounded down."""
+        if segment == len(self.segments):
+            segment, t_ps = segment - 1, float(self.length[-1])
+        fraction, rate, bend = self.line[segment, side]
+        return int(self.whole[segment, side]) + math.floor(fraction + t_ps * (rate + t_ps * bend))
 
 
 class LinkSimulator:
@@ -148,37 +83,46 @@ class LinkSimulator:
     Args:
         scenario: the link.
         rng: seeds the simulation; drawn from here only.
-        intercept_fraction: share of the photons on Bob's arm that an eavesdropper intercepts and resends.
-        keep_truth: remember which tags belong together (8 bytes a tag, for ever); a live source does not.
+        eavesdropper: who is at work on the link, if anybody.
+        keep_truth: remember which tags belong together (9 bytes a tag, for ever); a live source does not.
 
     Raises:
-        ParameterError: the fraction is not in [0, 1], or nothing in this link ever clicks.
+        ParameterError: nothing in this link ever clicks.
     """
 
     def __init__(
         self,
         scenario: Scenario,
         rng: np.random.Generator,
-        intercept_fraction: float = 0.0,
+        eavesdropper: Eavesdropper | None = None,
         *,
         keep_truth: bool = False,
     ) -> None:
-        weights, self._hits = _outcome_weights(scenario, intercept_fraction)
-        if not weights.sum() > 0:
-            raise ParameterError(f"nothing ever clicks in {scenario.title!r}: all efficiencies and noise rates are 0")
+        # A generator for each part: one more draw in one of them must not shift the others.
+        parts = [np.random.default_rng(rng.integers(0, 1 << 63, 4)) for _ in range(7)]
         self.scenario = scenario
-        self._gap_ps = PS_PER_S / float(weights.sum())
-        self._keep, self._alias = _alias_table(weights)
+        self._receivers = (Receiver(scenario.alice, parts[0], parts[1]), Receiver(scenario.bob, parts[2], parts[3]))
+        self._timeline = Timeline(*self._receivers)
+        self._colourist = Colourist(scenario, eavesdropper or Nobody())
+        self._refuse_silence()
+        self._streams = (
+            ClickStream(scenario.alice, parts[4], keep_truth),
+            ClickStream(scenario.bob, parts[5], keep_truth),
+        )
         self._edge, self._height = _exponential_layers()
-        self._state = rng.integers(1, 1 << 64, 4, dtype=np.uint64)
-        self._keep_truth = keep_truth
-        self._alice = _Clicks(scenario.alice, keep_truth)
-        self._bob = _Clicks(scenario.bob, keep_truth)
-        self._count = np.zeros(3, np.int64)
-        self._origin_ps = 0
-        self._next_ps = rng.exponential(self._gap_ps)
+        self._normal = NORMAL.table()[None]
+        self._state = parts[6].integers(1, 1 << 64, 4, dtype=np.uint64)
+        self._count = np.zeros(4, np.int64)
+        self._next_gaps = float(parts[6].exponential())
+        self._next_ps = 0.0
+        self._block: _Block | None = None
         self._until_ps = 0
-        self._pairs: tuple[list[Numbers], list[Numbers]] = ([], [])
+        self._safe_ps = [-(1 << 62), -(1 << 62)]
+        self._keep_truth = keep_truth
+        self._segments: list[Segment] = []
+        self._given: tuple[list[Stretch], list[Stretch]] = ([], [])
+        self._opening = self._receivers[0].line(0), self._receivers[1].line(0)
+        self._first_ps = [receiver.clock.reading(0)[0] for receiver in self._receivers]
 
     def advance(self, seconds: float) -> StationTags:
         """The tags of the next `seconds` of true time; times ascend within and across calls.
@@ -189,30 +133,28 @@ class LinkSimulator:
         if not 0 < seconds < 1e8:
             raise ParameterError(f"seconds = {seconds} must be above 0 and below 1e8")
         self._until_ps += seconds_to_ps(seconds)
+        horizons = [r.clock.reading(self._until_ps)[0] - r.station.clock.back_ps for r in self._receivers]
         # Without the JIT, numpy warns where the generator's 64-bit sums wrap, which is what they are for.
         with np.errstate(over="ignore"):
-            while self._origin_ps + self._next_ps < self._until_ps + LEAD_PS:
-                self._draw(_LONGEST_BATCH_PS)
-        alice_horizon_ps, _ = self._reading(self._alice, self._until_ps)
-        bob_horizon_ps, _ = self._reading(self._bob, self._until_ps)
-        alice, alice_pair = self._alice.take(alice_horizon_ps)
-        bob, bob_pair = self._bob.take(bob_horizon_ps)
+            while any(safe < horizon for safe, horizon in zip(self._safe_ps, horizons, strict=True)):
+                self._draw()
+        taken = [s.take(first, h) for s, first, h in zip(self._streams, self._first_ps, horizons, strict=True)]
+        for receiver in self._receivers:
+            receiver.clock.forget(self._until_ps)
         if self._keep_truth:
-            self._pairs[0].append(alice_pair)
-            self._pairs[1].append(bob_pair)
-        return StationTags(alice, bob, alice_horizon_ps, bob_horizon_ps)
+            self._given[0].append(taken[0])
+            self._given[1].append(taken[1])
+        return StationTags(taken[0].tags(), taken[1].tags(), horizons[0], horizons[1])
 
     @property
     def clock_offset_ps(self) -> int:
         """What Bob's clock shows when Alice's shows 0 (see GroundTruth)."""
-        alice, bob = self.scenario.alice.clock, self.scenario.bob.clock
-        return bob.offset_ps - alice.offset_ps - round(alice.offset_ps * self.clock_drift_ppm * 1e-6)
+        return offset_and_drift(*self._opening)[0]
 
     @property
     def clock_drift_ppm(self) -> float:
-        """How much faster Bob's clock runs than Alice's."""
-        alice, bob = self.scenario.alice.clock.drift_ppm, self.scenario.bob.clock.drift_ppm
-        return (bob - alice) / (1.0 + alice * 1e-6)
+        """How much faster Bob's clock runs than Alice's at the start."""
+        return offset_and_drift(*self._opening)[1] * 1e6
 
     def truth(self) -> GroundTruth:
         """The truth about all tags handed out so far.
@@ -222,58 +164,114 @@ class LinkSimulator:
         """
         if not self._keep_truth:
             raise ParameterError("this simulator keeps no truth: make it with keep_truth=True")
-        alice, bob = (np.concatenate([*parts, np.empty(0, np.int64)]) for parts in self._pairs)
-        return GroundTruth(alice, bob, self.clock_offset_ps, self.clock_drift_ppm)
+        alice, bob = (joined_stretches(parts) for parts in self._given)
+        return GroundTruth(
+            alice_pair=alice.pair,
+            bob_pair=bob.pair,
+            alice_cause=alice.cause,
+            bob_cause=bob.cause,
+            alice_lost_ps=alice.lost,
+            bob_lost_ps=bob.lost,
+            offset_ps=self.clock_offset_ps,
+            drift_ppm=self.clock_drift_ppm,
+            clocks=clock_truth(self._segments),
+        )
 
-    def _reading(self, clicks: _Clicks, true_ps: int) -> tuple[int, float]:
-        return clicks.station.clock.reading(true_ps + LEAD_PS)
+    def _refuse_silence(self) -> None:
+        if any(receiver.step_ps is not None for receiver in self._receivers):
+            return  # an arm that changes may let light through later
+        arms = self._receivers[0].conditions, self._receivers[1].conditions
+        if self._colourist.colour([arms]).gap_ps[0] > 1e16:
+            raise ParameterError(
+                f"nothing ever clicks in {self.scenario.title!r}: all efficiencies and noise rates are 0"
+            )
 
-    def _draw(self, stop_ps: int) -> None:
-        """One batch: from where the last one stopped until an array is full or `stop_ps` later."""
-        whole_a, fraction_a = self._reading(self._alice, self._origin_ps)
-        whole_b, fraction_b = self._reading(self._bob, self._origin_ps)
-        rate_a = 1.0 + self.scenario.alice.clock.drift_ppm * 1e-6
-        rate_b = 1.0 + self.scenario.bob.clock.drift_ppm * 1e-6
-        a, b = self._alice, self._bob
-        t_ps = generate(
+    def _next_block(self) -> _Block:
+        segments = self._timeline.next_block()
+        if self._keep_truth:
+            self._segments += segments
+        length, whole, line = arrays(segments)
+        colouring = self._colourist.colour([segment.arms for segment in segments])
+        spread = np.array([[arm.dispersion_ps for arm in segment.arms] for segment in segments])
+        return _Block(segments, colouring, length, whole, line, spread, self._pulse_phase(segments))
+
+    def _pulse_phase(self, segments: list[Segment]) -> npt.NDArray[np.float64]:
+        """Time of the last pulse before each segment, from its start; exact, as a period need not be whole."""
+        pulses = self.scenario.pairs.pulses
+        if pulses is None:
+            return np.zeros(len(segments))
+        period = Fraction(PS_PER_S) / Fraction(pulses.rate_hz)
+        return np.array([-float(segment.start_ps % period) for segment in segments])
+
+    def _draw(self) -> None:
+        """One batch: from where the last one stopped until an array is full or the block ends."""
+        if self._block is None:
+            self._block = self._next_block()
+            self._count[3] = 0
+            self._next_ps = self._next_gaps * float(self._block.colouring.gap_ps[0])
+        block, colouring, (a, b) = self._block, self._block.colouring, self._streams
+        pulses = self.scenario.pairs.pulses
+        t = generate(
             self._state,
             self._edge,
             self._height,
-            self._gap_ps,
-            float(stop_ps),
             self._next_ps,
-            self._keep,
-            self._alias,
-            self._hits,
+            self._count[3],
+            block.length,
+            colouring.gap_ps,
+            colouring.tables,
+            block.whole,
+            block.line,
+            block.spread,
+            block.phase,
+            np.array([pulses.period_ps, pulses.width_ps] if pulses else [0.0, 0.0]),
+            colouring.keep,
+            colouring.alias,
+            colouring.kind,
+            colouring.hits,
+            colouring.late_ps,
+            colouring.theta,
+            np.array([a.station.analyser.slot_ps, b.station.analyser.slot_ps]),
+            np.array([a.slot_seed, b.slot_seed]),
+            a.shares,
+            b.shares,
+            self._normal,
             a.response,
             b.response,
             a.fixed,
             b.fixed,
-            np.array([rate_a, fraction_a, rate_b, fraction_b]),
-            whole_a,
-            whole_b,
             a.time,
-            a.channel,
+            a.label,
             a.pair,
             b.time,
-            b.channel,
+            b.label,
             b.pair,
             self._count,
         )
-        whole = math.floor(t_ps)
-        self._origin_ps += whole
-        self._next_ps = t_ps - whole
-        for index, clicks in enumerate((a, b)):
-            reached, _ = self._reading(clicks, self._origin_ps)
-            left = clicks.settle(int(self._count[index]), reached - math.ceil(clicks.early_ps) - 1)
-            self._count[index] = left
+        segment = int(self._count[3])
+        self._settle(segment, t)
+        if segment == len(block.segments):
+            self._block, self._next_gaps = None, t
+        else:
+            self._next_ps = t
+
+    def _settle(self, segment: int, t_ps: float) -> None:
+        """Pass on what no later click can precede: jitter, early outcomes and jumps back of the clock considered."""
+        assert self._block is not None
+        late = self._block.colouring.late_ps
+        for side, stream in enumerate(self._streams):
+            early = stream.early_ps - min(0.0, float(late[..., side].min()))
+            back = stream.station.clock.back_ps + math.ceil(early) + LEAD_PS
+            safe = max(self._safe_ps[side], self._block.reading(segment, t_ps, side) - back)
+            self._safe_ps[side] = safe
+            self._count[side] = stream.settle(int(self._count[side]), safe)
 
 
 def simulate(
     scenario: Scenario | str | Path,
     seconds: float,
     rng: np.random.Generator,
-    intercept_fraction: float = 0.0,
+    eavesdropper: Eavesdropper | None = None,
 ) -> Simulation:
     """Record a link once.
 
@@ -281,7 +279,7 @@ def simulate(
         scenario: the link, or a path or name for `load_scenario`.
         seconds: length of the recording, true time.
         rng: source of all randomness.
-        intercept_fraction: share of the photons on Bob's arm that an eavesdropper intercepts and resends.
+        eavesdropper: who is at work on the link, if anybody.
 
     Returns:
         both stations' tags and, apart from them, the truth.
@@ -290,43 +288,9 @@ def simulate(
         ParameterError: an impossible scenario or argument.
     """
     link = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
-    simulator = LinkSimulator(link, rng, intercept_fraction, keep_truth=True)
+    simulator = LinkSimulator(link, rng, eavesdropper, keep_truth=True)
     tags = simulator.advance(seconds)
     return Simulation(tags.alice, tags.bob, simulator.truth())
-
-
-def _outcome_weights(
-    scenario: Scenario, intercept_fraction: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-    """Rates per second of everything that clicks, (32,), and which detectors each outcome fires, (32, 2).
-
-    16 joint outcomes, then 4 lone clicks of Alice and 4 of Bob, noise included; the last 8 have rate 0.
-    """
-    cps = scenario.pairs.pairs_per_s * scenario.outcomes(intercept_fraction)
-    weights = np.zeros(OUTCOMES)
-    hits = np.full((OUTCOMES, 2), NOBODY, np.uint8)
-    weights[:16] = cps[:4, :4].reshape(-1)
-    hits[:16, 0], hits[:16, 1] = np.divmod(np.arange(16), 4)
-    weights[16:20] = cps[:4, 4] + np.array(scenario.alice.detectors.noise_cps)
-    weights[20:24] = cps[4, :4] + np.array(scenario.bob.detectors.noise_cps)
-    hits[16:20, 0] = hits[20:24, 1] = np.arange(4)
-    return weights, hits
-
-
-def _alias_table(weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
-    """Alias table (Vose 1991): keep[i] in units of 2^-59 is the chance to stay in column i of 32."""
-    chance = weights / weights.sum() * OUTCOMES
-    alias = np.arange(OUTCOMES, dtype=np.uint8)
-    small = [i for i in range(OUTCOMES) if chance[i] < 1.0]
-    large = [i for i in range(OUTCOMES) if chance[i] >= 1.0]
-    while small and large:
-        low, high = small.pop(), large[-1]
-        alias[low] = high
-        chance[high] -= 1.0 - chance[low]
-        if chance[high] < 1.0:
-            small.append(large.pop())
-    chance[small + large] = 1.0  # what rounding left over; 2^59 is above every 59-bit number: always stay
-    return (np.minimum(chance, 1.0) * float(1 << 59)).astype(np.uint64), alias
 
 
 def _exponential_layers() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

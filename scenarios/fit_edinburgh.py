@@ -30,8 +30,9 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 
 from distribution.detector import Detectors, Response
-from distribution.model import window_fraction
+from distribution.scenario import Station
 from distribution.states import BellDiagonal, BellState
+from distribution.timing import Timing, window_fraction
 
 DETECTORS = ("H", "V", "D", "A")
 ALICE_SIGMA_PS = 25.0  # only the sum of both sides' variances shows; a nanowire detector's share is assumed
@@ -71,11 +72,12 @@ def unpack(p: Vector) -> dict[str, Vector]:
     }
 
 
-def detectors(v: dict[str, Vector]) -> tuple[Detectors, Detectors]:
+def timing(v: dict[str, Vector]) -> tuple[Timing, Timing]:
     """Alice's and Bob's timing."""
     h, w, d, a = (Response(sigma_ps=s, tail_fraction=f, tail_ps=t) for s, f, t in v["timing"].tolist())
     alice = Detectors(delay_ps=tuple(v["delay_a"].tolist()), response=Response(sigma_ps=ALICE_SIGMA_PS))
-    return alice, Detectors(delay_ps=tuple(v["delay_b"].tolist()), response=(h, w, d, a))
+    bob = Detectors(delay_ps=tuple(v["delay_b"].tolist()), response=(h, w, d, a))
+    return Timing.of(Station(detectors=alice)), Timing.of(Station(detectors=bob))
 
 
 def expected(p: Vector, rows: Rows) -> Vector:
@@ -87,7 +89,7 @@ def expected(p: Vector, rows: Rows) -> Vector:
     e = np.array([[state.correlator(float(x), float(y)) for y in angle_b] for x in angle_a])
     sign = np.kron(e, np.array([[1.0, -1.0], [-1.0, 1.0]]))
     rate = np.outer(v["a"], v["b"]) * (1.0 + sign) / 4.0
-    return rate * rows.seconds * window_fraction(*detectors(v), rows.full_windows_ps)
+    return rate * rows.seconds * window_fraction(*timing(v), rows.full_windows_ps)
 
 
 def fit(rows: Rows) -> tuple[Vector, float, int]:

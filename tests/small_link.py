@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from distribution.delivery import Replay
+from distribution.eavesdropper import InterceptResend
 from distribution.formats.s15 import decode_words, encode_words
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
@@ -25,7 +26,7 @@ PARAMS = SessionParameters(epoch_s=0.02, clock_uncertainty_s=0.2, block_bits=600
 @cache
 def tags(seconds: float = 0.4, intercept: float = 0.0) -> tuple[TimeTags, TimeTags]:
     """Both stations' tags of the `metro` scenario, as a tagger's words would carry them."""
-    made = simulate(load_scenario("metro"), seconds, np.random.default_rng(11), intercept_fraction=intercept)
+    made = simulate(load_scenario("metro"), seconds, np.random.default_rng(11), InterceptResend(intercept))
     return decode_words(encode_words(made.alice)), decode_words(encode_words(made.bob))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distribution.detector import four
+from distribution.detector import per_detector
 from distribution.errors import ParameterError
 from distribution.model import link_model
 from distribution.scenario import load_scenario, shipped_scenarios
@@ -38,8 +38,8 @@ def write(folder: Path, text: str) -> Path:
 def test_a_file(tmp_path: Path) -> None:
     scenario = load_scenario(write(tmp_path, GOOD))
     assert scenario.pairs.state is BellState.PSI_MINUS
-    assert scenario.alice.efficiencies == pytest.approx([10**-0.3 * x for x in (0.1, 0.2, 0.3, 0.4)])
-    assert four(scenario.alice.detectors.dark_cps) == (100.0,) * 4
+    assert scenario.alice.efficiencies == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert per_detector(scenario.alice.detectors.dark_cps, 4).tolist() == [100.0] * 4
     assert scenario.bob.clock.offset_ps == 1_500_000_000_000
 
 
@@ -54,7 +54,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("pairs_per_s = 1e6", "pairs_per_s = 1e6\nvisibility_z = 1.01", r"visibility_z = 1\.01"),
         ('"psi-"', '"psi"', r"psi.*pairs\.state"),
         ("0.3, 0.4]", "0.3, 1.4]", r"efficiency = 1\.4.*alice\.detectors"),
-        ("0.3, 0.4]", "0.3]", r"alice\.detectors\.efficiency"),
+        ("0.3, 0.4]", "0.3]", r"detectors\.efficiency has 3 entries for 4.*alice"),
         ("offset_s = 1.5", "offset_s = -1.5", r"offset_s = -1\.5.*bob\.clock"),
         ("[pairs]", "[pairs", "not TOML"),
         ('source = "s"', 'source = "s"\n[extra]', "extra"),
@@ -80,7 +80,7 @@ def test_shipped_scenarios_load_and_say_where_they_come_from(name: str) -> None:
 def test_metro_is_what_demonstrations_need() -> None:
     scenario = load_scenario("metro")
     model = link_model(scenario)
-    assert sum(scenario.alice.efficiencies) / 4 == pytest.approx(0.2, abs=0.005)
+    assert scenario.alice.efficiencies.mean() * 10**-0.6 == pytest.approx(0.2, abs=0.005)
     assert 0.015 < model.qber(1000, Basis.Z) < 0.025
     assert 0.015 < model.qber(1000, Basis.X) < 0.025
     assert scenario.bob.clock.offset_s == 0.137
@@ -89,6 +89,7 @@ def test_metro_is_what_demonstrations_need() -> None:
 def test_extra_loss_changes_one_arm_and_no_noise() -> None:
     before, after = (load_scenario("edinburgh-36db") for _ in range(2))
     after = after.with_extra_loss(bob_db=10.0)
-    assert after.bob.efficiencies == pytest.approx([x / 10 for x in before.bob.efficiencies])
+    assert after.bob.loss_db == pytest.approx(before.bob.loss_db + 10.0)
+    assert link_model(after).pair_cps == pytest.approx(link_model(before).pair_cps / 10)
     assert after.alice == before.alice
     assert after.bob.detectors == before.bob.detectors

@@ -11,24 +11,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from distribution.channel import Analyser, outcome_table
-from distribution.detector import Detectors, Response, StationClock
+from distribution.analyser import Analyser
+from distribution.arm import ArmConditions
+from distribution.detector import Detectors, Response
 from distribution.eavesdropper import InterceptResend
 from distribution.errors import ParameterError
-from distribution.kernels.generate import generate, settle
 from distribution.model import error_fraction, link_model
+from distribution.outcomes import pair_outcomes
 from distribution.scenario import Scenario, Station, load_scenario
-from distribution.simulate import (
-    LinkSimulator,
-    Simulation,
-    _alias_table,
-    _exponential_layers,
-    _outcome_weights,
-    simulate,
-)
+from distribution.simulate import LinkSimulator, Simulation, simulate
 from distribution.source import PairSource
 from distribution.states import Basis, BellDiagonal, BellState
-from tests.reference import generate as reference
+from distribution.station_clock import StationClock
+from distribution.twoqubit import TwoQubit, linear
 
 replace = msgspec.structs.replace
 
@@ -145,22 +140,26 @@ class TestEavesdropper:
     @pytest.mark.parametrize("fraction", [0.3, 1.0])
     def test_qber_and_singles(self, fraction: float) -> None:
         scenario = link(pairs=PairSource(pairs_per_s=2e6))
-        run = simulate(scenario, 2.0, np.random.default_rng(5), fraction)
-        assert_within(count_pairs(run, 1000), 2.0 * link_model(scenario, fraction).coincidence_cps(1000))
+        run = simulate(scenario, 2.0, np.random.default_rng(5), InterceptResend(fraction))
+        assert_within(
+            count_pairs(run, 1000), 2.0 * link_model(scenario, InterceptResend(fraction)).coincidence_cps(1000)
+        )
         assert_within(np.bincount(run.bob.channel, minlength=4), 2.0 * link_model(scenario).singles_b)
 
     @pytest.mark.parametrize("state", list(BellState))
     @pytest.mark.parametrize("fraction", [0.0, 0.4, 1.0])
     def test_a_quarter_of_errors_in_both_bases(self, state: BellState, fraction: float) -> None:
         # Textbook value: QBER = F/4 for intercept-resend in random bases on perfect pairs.
-        attacked = InterceptResend(BellDiagonal.from_visibilities(state, 1.0, 1.0), fraction)
-        table = outcome_table(attacked, Analyser(), Analyser(), [1.0] * 4, [1.0] * 4)
+        ideal = Scenario(title="", source="", pairs=PairSource(pairs_per_s=1.0, state=state))
+        whole = ArmConditions(transmittance=1.0)
+        pairs = InterceptResend(fraction).outcomes(ideal.optics(whole, whole)).pairs
         for basis in Basis:
-            assert error_fraction(table[:4, :4], state, basis) == pytest.approx(fraction / 4, abs=1e-12)
+            assert error_fraction(pairs.weight[:16].reshape(4, 4), state, basis) == pytest.approx(fraction / 4)
 
     def test_against_a_density_matrix(self) -> None:
         # Independent route: Eve's channel on Bob's qubit as a sum of projectors, Born's rule for the analysers.
-        attacked = InterceptResend(BellDiagonal.from_visibilities(BellState.PSI_MINUS, 0.9, 0.8), 0.7)
+        state = TwoQubit.from_bell_diagonal(BellDiagonal.from_visibilities(BellState.PSI_MINUS, 0.9, 0.8))
+        attacked = state.mapped(bob=InterceptResend(0.7).stokes_map)
         weights = BellDiagonal.from_visibilities(BellState.PSI_MINUS, 0.9, 0.8).weights
         vectors = np.array([[1, 0, 0, 1], [1, 0, 0, -1], [0, 1, 1, 0], [0, 1, -1, 0]]) / math.sqrt(2)
         rho = sum(w * np.outer(v, v) for w, v in zip(weights, vectors, strict=True))
@@ -178,11 +177,11 @@ class TestEavesdropper:
                 for x in range(2)
                 for y in range(2)
             )
-            assert attacked.correlator(a, b) == pytest.approx(e, abs=1e-12)
+            assert linear(a) @ attacked.correlation @ linear(b) == pytest.approx(e, abs=1e-12)
 
     def test_refuses_an_impossible_fraction(self) -> None:
         with pytest.raises(ParameterError, match=r"1\.5.*0\.0 \.\. 1\.0"):
-            LinkSimulator(link(), np.random.default_rng(0), 1.5)
+            InterceptResend(1.5)
 
 
 class TestStreaming:
@@ -248,52 +247,7 @@ class TestStreaming:
             LinkSimulator(link(), np.random.default_rng(0)).truth()
 
 
-class TestKernels:
-    def test_first_words_of_xoshiro(self) -> None:
-        # State 1, 2, 3, 4: the reference vector of the rand_xoshiro crate, made with the authors' C code.
-        expected = [41943041, 58720359, 3588806011781223, 3591011842654386, 9228616714210784205]
-        source = reference.words([1, 2, 3, 4])
-        assert [next(source) for _ in expected] == expected
-
-    @pytest.mark.parametrize("mutes_station", [False, True])
-    def test_against_the_reference(self, mutes_station: bool) -> None:
-        rng = np.random.default_rng(10)
-        scenario = link(pairs=PairSource(pairs_per_s=4e8))  # 20 ns between pairs: jitter reorders, dead time bites
-        weights, hits = _outcome_weights(scenario, 0.2)
-        keep, alias = _alias_table(weights)
-        edge, height = _exponential_layers()
-        state = rng.integers(1, 1 << 64, 4, dtype=np.uint64)
-        tables = [np.stack([r.table() for r in s.detectors.responses]) for s in (scenario.alice, scenario.bob)]
-        delays = [np.array([3.0, -40.0, 0.5, 7.0], np.float32), np.array([0.0, 11.0, -5.0, 2.0], np.float32)]
-        clock = np.array([1 + 3e-6, 0.25, 1 - 2e-6, 0.5])
-        sides = [reference.Side(tables[k], delays[k], clock[2 * k], clock[2 * k + 1], 10**12 * (k + 1)) for k in (0, 1)]
-        size, gap_ps = 1500, 1e12 / float(weights.sum())
-        slow = reference.clicks(state.tolist(), edge, height, gap_ps, 17.5, 5000, keep, alias, hits, sides[0], sides[1])
-        arrays = [(np.empty(size, np.int64), np.empty(size, np.uint8), np.empty(size, np.int64)) for _ in (0, 1)]
-        count = np.zeros(3, np.int64)
-        with np.errstate(over="ignore"):
-            generate(
-                state, edge, height, gap_ps, 1e15, 17.5, keep, alias, hits, tables[0], tables[1], *delays, clock,
-                10**12, 2 * 10**12, *arrays[0], *arrays[1], count,
-            )  # fmt: skip
-        assert max(count[:2]) == size  # the longer one is full, so every one of its places is compared
-        for k in (0, 1):
-            n = int(count[k])
-            time, channel, pair = arrays[k]
-            fast = list(zip(time[:n].tolist(), channel[:n].tolist(), pair[:n].tolist(), strict=True))
-            assert fast == [(c.t_ps, c.channel, c.pair) for c in slow[k][:n]]
-            assert (np.diff(time[:n]) < 0).any()
-            out = np.empty(n, np.int64), np.empty(n, np.uint8), np.empty(n, np.int64)
-            done = np.zeros(2, np.int64)
-            last = np.full(4, -(1 << 62), np.int64)
-            settle(time, channel, pair, n, 1 << 61, 9_000, mutes_station, last, *out, done)
-            kept = reference.after_dead_time(slow[k][:n], 9_000, mutes_station)
-            assert 0.2 * n < len(kept) < 0.95 * n
-            assert done.tolist() == [len(kept), 0]
-            assert [(c.t_ps, c.channel, c.pair) for c in kept] == list(
-                zip(*(x[: len(kept)].tolist() for x in out), strict=True)
-            )
-
+class TestGaps:
     def test_gaps_are_exponential(self) -> None:
         # Kolmogorov-Smirnov on 4e5 gaps between noise counts: the 1e-6 critical value is 2.69/sqrt(n).
         noise = Station(loss_db=200.0, detectors=Detectors(dark_cps=1e5))
@@ -364,11 +318,10 @@ class TestStates:
         with pytest.raises(ParameterError, match=r"1\.1 must"):
             BellDiagonal((1.1, -0.1, 0.0, 0.0))
 
-    def test_outcome_table_is_a_distribution(self) -> None:
-        table = link().outcomes(0.3)
-        assert table.min() >= 0.0
-        assert table.sum() == pytest.approx(1.0)
-        # Each side's rates do not know of the other side's analyser.
-        assert table[:4].sum() == pytest.approx(
+    def test_each_side_alone_does_not_know_of_the_other(self) -> None:
+        arms = ArmConditions(transmittance=10**-0.3), ArmConditions(transmittance=10**-0.6)
+        weight = pair_outcomes(link().optics(*arms)).weight
+        assert weight.min() >= 0.0
+        assert weight[:16].sum() + weight[16:20].sum() == pytest.approx(
             np.mean([0.5, 0.45]) * 0.6 * 10**-0.3 + np.mean([0.4, 0.55]) * 0.4 * 10**-0.3
         )

@@ -1,10 +1,11 @@
-"""Two loops: `generate` draws clicks in order of emission, `settle` sorts them and applies dead time.
+"""Drawing clicks in order of emission: one Poisson process, coloured with outcomes, through slowly changing conditions.
 
-All that can click is one Poisson process: exponential gaps at the total rate, and each event is coloured with
-    one of 32 outcomes by an alias table (Walker 1977). Thinning and colouring a Poisson process is exact, so
-    nothing is spent on pairs that no detector sees. Random numbers: xoshiro256++ (Blackman and Vigna 2021),
-    exponentials by a ziggurat of 256 layers (Marsaglia and Tsang 2000), delays by linear interpolation in a
-    table of 4096 quantiles.
+All that can click is one Poisson process: exponential gaps at the total rate, and each event is coloured with one
+outcome of an alias table (Walker 1977). Thinning and colouring a Poisson process is exact, so nothing is spent on
+pairs that no detector sees. A negative binomial number of pairs per pulse is a Poisson number of clusters of
+logarithmic size (Quenouille, Biometrics 5, 162 (1949)), so pulsed sources are the same process, its events moved on to
+the next pulse. Random numbers: xoshiro256++ (Blackman and Vigna 2021), exponentials by a ziggurat of 256 layers
+(Marsaglia and Tsang 2000), delays by linear interpolation in a table of 4096 quantiles.
 """
 
 from __future__ import annotations
@@ -15,42 +16,24 @@ from typing import Any
 import numpy as np
 
 from distribution.kernels._jit import inlined, kernel
+from distribution.kernels.random import basis_of_slot, next_unit, next_word
 
-OUTCOMES = 32
-NOBODY = np.uint8(4)
+NOBODY = np.uint8(255)
+ROOM = 1024  # free places that a batch keeps for the clicks of one event
+MAX_CLUSTER = 500  # pairs in one cluster: two clicks a side each fit into ROOM
+PHOTONS = np.uint8(0)
+NOISE = np.uint8(1)
+NOTHING = np.uint8(3)
 
 _U11 = np.uint64(11)
-_U17 = np.uint64(17)
 _U20 = np.uint64(20)
 _U32 = np.uint64(32)
-_COLUMN = np.uint64(59)
 _LAYER = np.uint64(255)
-_BELOW_COLUMN = np.uint64((1 << 59) - 1)
+_ONE = np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 _LOW20 = np.uint64(0xFFFFF)
 _TO_UNIT = 1.0 / 9007199254740992.0
 _TO_STEP = np.float32(1.0 / 1048576.0)
-
-
-@inlined
-def next_word(state: Any) -> Any:
-    """One xoshiro256++ output; `state` is uint64[4] and moves on."""
-    total = state[0] + state[3]
-    result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + state[0]
-    shifted = state[1] << _U17
-    state[2] ^= state[0]
-    state[3] ^= state[1]
-    state[1] ^= state[2]
-    state[0] ^= state[3]
-    state[2] ^= shifted
-    state[3] = (state[3] << np.uint64(45)) | (state[3] >> np.uint64(19))
-    return result
-
-
-@inlined
-def next_unit(state: Any) -> Any:
-    """A float64 in [0, 1)."""
-    return np.float64(next_word(state) >> _U11) * _TO_UNIT
 
 
 @kernel
@@ -83,135 +66,236 @@ def delay(word32: Any, table: Any, detector: Any) -> Any:
     return low + (table[detector, step + 1] - low) * (np.float32(word32 & _LOW20) * _TO_STEP)
 
 
+@inlined
+def next_cell(state: Any, keep: Any, alias: Any, first: Any, shift: Any) -> Any:
+    """Draw from the alias table of 2^(64 - shift) columns whose cells start at `first`; returns a cell.
+
+    The top bits choose a column, the others decide whether to stay.
+    """
+    word = next_word(state)
+    cell = first + np.int64(word >> shift)
+    if (word & ((_ONE << shift) - _ONE)) >= keep[cell]:
+        cell = first + np.int64(alias[cell])
+    return cell
+
+
 @kernel
-def generate(
+def next_cluster(state: Any, theta: Any) -> Any:
+    """Number of pairs in a cluster: P(n) = -theta^n / (n ln(1 - theta)), by inversion."""
+    u = next_unit(state)
+    p = -theta / math.log(1.0 - theta)
+    n = 1
+    while u >= p and n < MAX_CLUSTER:
+        u -= p
+        p *= theta * n / (n + 1.0)
+        n += 1
+    return n
+
+
+@kernel
+def generate(  # noqa: C901  (one loop; a call per branch would cost more than the branch)
     state: Any,
     edge: Any,
     height: Any,
-    gap_ps: Any,
-    stop_ps: Any,
     t_ps: Any,
+    segment: Any,
+    length: Any,
+    gap_ps: Any,
+    tables: Any,
+    whole: Any,
+    line: Any,
+    spread: Any,
+    phase: Any,
+    pulse: Any,
     keep: Any,
     alias: Any,
+    kind: Any,
     hits: Any,
+    late: Any,
+    theta: Any,
+    slot_ps: Any,
+    seed: Any,
+    share_a: Any,
+    share_b: Any,
+    normal: Any,
     response_a: Any,
     response_b: Any,
     fixed_a: Any,
     fixed_b: Any,
-    clock: Any,
-    whole_a: Any,
-    whole_b: Any,
     time_a: Any,
-    channel_a: Any,
+    label_a: Any,
     pair_a: Any,
     time_b: Any,
-    channel_b: Any,
+    label_b: Any,
     pair_b: Any,
     count: Any,
 ) -> Any:
-    """Draw clicks until `stop_ps` or until an array is full; returns when the next event is due, ps.
+    """Draw clicks until the segments end or an array is full; returns the next event's time.
 
-    state uint64[4]; edge, height float64[257] ziggurat; gap_ps mean gap; t_ps time of the first event, from
-    the stretch's origin; keep uint64[32], alias uint8[32] the alias table; hits uint8[32, 2] which detector
-    of each station an outcome fires (4 = none); response_* float32[4, 4097]; fixed_* float32[4] delays; clock
-    float64[4] = rate of Alice's clock, fraction of a ps, and the same for Bob; whole_* the clocks' readings
-    at the origin; time_* int64, channel_* uint8 the output; pair_* int64 numbers of the pairs, or empty;
-    count int64[3] = filled at Alice, at Bob, pairs so far, all moved on.
+    That time is ps from the start of the segment count[3], or, when that is beyond the last, in units of the mean gap.
+
+    state uint64[4]; edge, height float64[257] ziggurat; t_ps time of the first event from the start of `segment`.
+    Per segment: length, gap_ps float64 length and mean gap; tables int64[s, bases a * bases b] colouring for each
+    pair of bases, one column where neither side is active; whole int64[s, 2] reading of each clock at its start; line
+    float64[s, 2, 3] fraction, rate and bend of the reading; spread float64[s, 2] dispersion; phase float64 time of a
+    pulse. pulse float64[2] period (0: none) and width.
+    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint8[t, n, 4] two
+    detectors of Alice, two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single pairs).
+    Active analysers: slot_ps int64[2] (0: passive), seed uint64[2], share_* float64 cumulated.
+    normal float32[1, 4097]; response_* float32[d, 4097]; fixed_* float32[d] delays. time_* int64, label_* uint8
+    (detector, kind in bits 4 and up), pair_* int64 or empty: the output; count int64[4] = filled at Alice, at Bob,
+    pairs so far, segment: all moved on.
     """
     n_a, n_b, pairs = count[0], count[1], count[2]
-    room_a, room_b = time_a.size, time_b.size
+    room_a, room_b = time_a.size - ROOM, time_b.size - ROOM
     numbered = pair_a.size > 0
-    while t_ps < stop_ps and n_a < room_a and n_b < room_b:
-        word = next_word(state)
-        outcome = np.int64(word >> _COLUMN)
-        if (word & _BELOW_COLUMN) >= keep[outcome]:
-            outcome = np.int64(alias[outcome])
-        jitter = next_word(state)
-        hit_a, hit_b = hits[outcome, 0], hits[outcome, 1]
-        number = np.int64(-1)
-        if hit_a < NOBODY and hit_b < NOBODY:
-            number = pairs
-            pairs += 1
-        if hit_a < NOBODY:
-            late = np.float64(delay(jitter >> _U32, response_a, hit_a) + fixed_a[hit_a])
-            time_a[n_a] = whole_a + np.int64(math.floor(t_ps * clock[0] + clock[1] + late + 0.5))
-            channel_a[n_a] = hit_a
-            if numbered:
-                pair_a[n_a] = number
-            n_a += 1
-        if hit_b < NOBODY:
-            late = np.float64(delay(jitter & _LOW32, response_b, hit_b) + fixed_b[hit_b])
-            time_b[n_b] = whole_b + np.int64(math.floor(t_ps * clock[2] + clock[3] + late + 0.5))
-            channel_b[n_b] = hit_b
-            if numbered:
-                pair_b[n_b] = number
-            n_b += 1
-        t_ps += next_gap(state, edge, height) * gap_ps
-    count[0], count[1], count[2] = n_a, n_b, pairs
+    period, width = pulse[0], pulse[1]
+    smeared = width > 0.0 or np.abs(spread).max() > 0.0
+    clustered = theta.max() > 0.0
+    timed = np.abs(late).max() > 0.0
+    slot_a, slot_b = slot_ps[0], slot_ps[1]
+    switched = slot_a > 0 or slot_b > 0
+    bases_b = share_b.size if slot_b > 0 else 1
+    columns = np.int64(keep.shape[1])
+    bits = np.uint64(0)
+    while (1 << np.int64(bits)) < columns:
+        bits += _ONE
+    shift = np.uint64(64) - bits
+    keep, alias, kind = keep.reshape(-1), alias.reshape(-1), kind.reshape(-1)
+    hits, late = hits.reshape(-1), late.reshape(-1)
+    late_a, late_b, z = 0.0, 0.0, 0.0
+    while segment < length.size and n_a <= room_a and n_b <= room_b:
+        end, gap, first_pulse = length[segment], gap_ps[segment], phase[segment]
+        whole_a, whole_b = whole[segment, 0], whole[segment, 1]
+        fraction_a, rate_a, bend_a = line[segment, 0, 0] + 0.5, line[segment, 0, 1], line[segment, 0, 2]
+        fraction_b, rate_b, bend_b = line[segment, 1, 0] + 0.5, line[segment, 1, 1], line[segment, 1, 2]
+        spread_a, spread_b = spread[segment, 0], spread[segment, 1]
+        table = tables[segment, 0]
+        while t_ps < end and n_a <= room_a and n_b <= room_b:
+            pulse_ps = t_ps
+            if period > 0.0:
+                pulse_ps = first_pulse + math.ceil((t_ps - first_pulse) / period) * period
+            if switched:
+                column = 0
+                if slot_a > 0:
+                    show = whole_a + np.int64(math.floor(pulse_ps * (rate_a + pulse_ps * bend_a) + fraction_a))
+                    column = basis_of_slot(show, slot_a, seed[0], share_a) * bases_b
+                if slot_b > 0:
+                    show = whole_b + np.int64(math.floor(pulse_ps * (rate_b + pulse_ps * bend_b) + fraction_b))
+                    column += basis_of_slot(show, slot_b, seed[1], share_b)
+                table = tables[segment, column]
+            cell = next_cell(state, keep, alias, table * columns, shift)
+            what = kind[cell]
+            cluster = 1
+            if clustered and what == PHOTONS:
+                cluster = next_cluster(state, theta[table])
+            while True:
+                jitter = next_word(state)
+                emitted = t_ps
+                if what == PHOTONS:
+                    emitted = pulse_ps
+                if smeared:
+                    z = 0.0
+                    if what == PHOTONS:
+                        word = next_word(state)
+                        z = np.float64(delay(word >> _U32, normal, 0))
+                        emitted += width * np.float64(delay(word & _LOW32, normal, 0))
+                if timed:
+                    late_a, late_b = late[2 * cell], late[2 * cell + 1]
+                a, b = hits[4 * cell], hits[4 * cell + 2]
+                number = np.int64(-1)
+                if a != NOBODY and b != NOBODY:
+                    number = pairs
+                    pairs += 1
+                if a != NOBODY:
+                    base = emitted * (rate_a + emitted * bend_a) + fraction_a + late_a + z * spread_a
+                    behind = np.float64(delay(jitter >> _U32, response_a, a) + fixed_a[a])
+                    time_a[n_a] = whole_a + np.int64(math.floor(base + behind))
+                    label_a[n_a] = a | (what << 4)
+                    if numbered:
+                        pair_a[n_a] = number
+                    n_a += 1
+                    a = hits[4 * cell + 1]
+                    if a != NOBODY:
+                        behind = np.float64(delay(next_word(state) >> _U32, response_a, a) + fixed_a[a])
+                        time_a[n_a] = whole_a + np.int64(math.floor(base + behind))
+                        label_a[n_a] = a | (what << 4)
+                        if numbered:
+                            pair_a[n_a] = -1
+                        n_a += 1
+                if b != NOBODY:
+                    base = emitted * (rate_b + emitted * bend_b) + fraction_b + late_b - z * spread_b
+                    behind = np.float64(delay(jitter & _LOW32, response_b, b) + fixed_b[b])
+                    time_b[n_b] = whole_b + np.int64(math.floor(base + behind))
+                    label_b[n_b] = b | (what << 4)
+                    if numbered:
+                        pair_b[n_b] = number
+                    n_b += 1
+                    b = hits[4 * cell + 3]
+                    if b != NOBODY:
+                        behind = np.float64(delay(next_word(state) >> _U32, response_b, b) + fixed_b[b])
+                        time_b[n_b] = whole_b + np.int64(math.floor(base + behind))
+                        label_b[n_b] = b | (what << 4)
+                        if numbered:
+                            pair_b[n_b] = -1
+                        n_b += 1
+                cluster -= 1
+                if cluster == 0:
+                    break
+                # Another pair of the cluster: a draw from the same table, given that it is a pair.
+                cell = next_cell(state, keep, alias, table * columns, shift)
+                while kind[cell] != PHOTONS:
+                    cell = next_cell(state, keep, alias, table * columns, shift)
+            t_ps += next_gap(state, edge, height) * gap
+        if t_ps >= end:
+            # Time runs in mean gaps: what is left of one is as long in the next segment's.
+            t_ps = (t_ps - end) / gap
+            segment += 1
+            if segment < length.size:
+                t_ps *= gap_ps[segment]
+    count[0], count[1], count[2], count[3] = n_a, n_b, pairs, segment
     return t_ps
 
 
 @kernel
-def sort_nearly_sorted(time: Any, channel: Any, pair: Any, n: Any) -> Any:
-    """Insertion sort by time of the first n clicks: stable, and linear where few are out of place."""
-    numbered = pair.size > 0
-    for i in range(1, n):
-        t = time[i]
-        if t < time[i - 1]:
-            c = channel[i]
-            p = pair[i] if numbered else np.int64(-1)
-            j = i
-            while j > 0 and time[j - 1] > t:
-                time[j] = time[j - 1]
-                channel[j] = channel[j - 1]
-                if numbered:
-                    pair[j] = pair[j - 1]
-                j -= 1
-            time[j] = t
-            channel[j] = c
-            if numbered:
-                pair[j] = p
+def fill_alias(weight: Any, keep: Any, alias: Any) -> Any:
+    """Alias tables of the rows of `weight` (Vose 1991).
 
-
-@kernel
-def settle(
-    time: Any,
-    channel: Any,
-    pair: Any,
-    n: Any,
-    safe_ps: Any,
-    dead_ps: Any,
-    mutes_station: Any,
-    last: Any,
-    out_time: Any,
-    out_channel: Any,
-    out_pair: Any,
-    count: Any,
-) -> Any:
-    """Sort the first n clicks, pass those before `safe_ps` through the dead time, move the rest to the front.
-
-    time int64, channel uint8, pair int64 or empty: as `generate` left them, nearly in order; last int64[4]
-        when each detector last fired, moved on; count int64[2] = clicks written to out_*, clicks left at the
-        front.
+    weight float64[t, n], n = 2^k with k >= 1, consumed; keep uint64[t, n]: chance to stay in a column, in units of
+    2^(k - 64); alias uint16[t, n] where to go else.
     """
-    sort_nearly_sorted(time, channel, pair, n)
-    numbered = pair.size > 0
-    out = 0
-    i = 0
-    while i < n and time[i] < safe_ps:
-        who = np.int64(0) if mutes_station else np.int64(channel[i])
-        if time[i] - last[who] >= dead_ps:
-            last[who] = time[i]
-            out_time[out] = time[i]
-            out_channel[out] = channel[i]
-            if numbered:
-                out_pair[out] = pair[i]
-            out += 1
-        i += 1
-    left = n - i
-    for j in range(left):
-        time[j] = time[i + j]
-        channel[j] = channel[i + j]
-        if numbered:
-            pair[j] = pair[i + j]
-    count[0], count[1] = out, left
+    n = weight.shape[1]
+    unit = 18446744073709551616.0 / n
+    small = np.empty(n, np.int64)
+    large = np.empty(n, np.int64)
+    for row in range(weight.shape[0]):
+        chance = weight[row]
+        total = 0.0
+        for i in range(n):
+            total += chance[i]
+        few, many = 0, 0
+        for i in range(n):
+            chance[i] *= n / total
+            alias[row, i] = i
+            if chance[i] < 1.0:
+                small[few] = i
+                few += 1
+            else:
+                large[many] = i
+                many += 1
+        while few > 0 and many > 0:
+            few -= 1
+            low, high = small[few], large[many - 1]
+            alias[row, low] = high
+            chance[high] -= 1.0 - chance[low]
+            if chance[high] < 1.0:
+                many -= 1
+                small[few] = high
+                few += 1
+        # What rounding left over stays: 2^(64 - k) is above every number that it is compared with.
+        for i in range(few):
+            chance[small[i]] = 1.0
+        for i in range(many):
+            chance[large[i]] = 1.0
+        for i in range(n):
+            keep[row, i] = np.uint64(min(chance[i], 1.0) * unit)

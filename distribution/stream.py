@@ -1,0 +1,159 @@
+"""One station's clicks on their way from emission order to settled tags: through its detectors and its tagger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from distribution.detector import per_detector
+from distribution.kernels.settle import PENDING, settle
+from distribution.scenario import Station
+from distribution.tags import EMPTY, TimeTags
+from distribution.units import PS_PER_NS, PS_PER_S
+
+BATCH = 1 << 16
+_NEVER = -(1 << 62)
+_DETECTOR = np.uint8(15)
+
+Numbers = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Settled tags: times, labels (detector in the low four bits, cause above), pair numbers or none, times lost."""
+
+    time: Numbers
+    label: Codes
+    pair: Numbers
+    lost: Numbers
+
+    def tags(self) -> TimeTags:
+        """The tags alone."""
+        return TimeTags(self.time, self.label & _DETECTOR) if self.time.size else EMPTY
+
+    @property
+    def cause(self) -> Codes:
+        """Why each came about."""
+        return self.label >> np.uint8(4)
+
+
+def choice_table(station: Station) -> npt.NDArray[np.float64]:
+    """Cumulated shares of a station's bases."""
+    return np.cumsum([setting.share for setting in station.analyser.bases])
+
+
+@dataclass(slots=True)
+class ClickStream:
+    """Clicks of one station.
+
+    Attributes:
+        station: what stands there.
+        rng: seeds whatever is random in its detectors.
+        numbered: whether pair numbers are kept.
+        slot_seed: of the active analyser's choices.
+        time, label, pair: clicks that are not settled yet, in front, and room for a batch.
+    """
+
+    station: Station
+    rng: np.random.Generator
+    numbered: bool
+    slot_seed: np.uint64 = field(init=False)
+    response: npt.NDArray[np.float32] = field(init=False)
+    fixed: npt.NDArray[np.float32] = field(init=False)
+    early_ps: float = field(init=False)
+    shares: npt.NDArray[np.float64] = field(init=False)
+    time: Numbers = field(default_factory=lambda: np.empty(BATCH, np.int64))
+    label: Codes = field(default_factory=lambda: np.empty(BATCH, np.uint8))
+    pair: Numbers = field(init=False)
+    _state: npt.NDArray[np.uint64] = field(init=False)
+    _last: Numbers = field(init=False)
+    _books: Numbers = field(default_factory=lambda: np.zeros(3, np.int64))
+    _level: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    _waiting: tuple[Numbers, Codes] = field(
+        default_factory=lambda: (np.zeros(PENDING, np.int64), np.zeros(PENDING, np.uint8))
+    )
+    _ready: list[Stretch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        analyser, detectors = self.station.analyser, self.station.detectors
+        delays = per_detector(detectors.delay_ps, analyser.detectors)[analyser.owner]
+        tables = [response.table() for response in detectors.responses(analyser.detectors)]
+        self.response = np.stack([tables[k] for k in analyser.owner])
+        self.fixed = delays.astype(np.float32)
+        self.early_ps = -min(0.0, float(self.response.min()) + float(delays.min()))
+        self.shares = choice_table(self.station)
+        self.pair = np.empty(BATCH if self.numbered else 0, np.int64)
+        self._state = self.rng.integers(1, 1 << 64, 4, dtype=np.uint64)
+        self.slot_seed = np.uint64(self.rng.integers(0, 1 << 64, dtype=np.uint64))
+        self._last = np.full(analyser.owner.size, _NEVER, np.int64)
+
+    def settle(self, n: int, safe_ps: int) -> int:
+        """Make the first n clicks that no later click can precede ready; returns how many are left."""
+        detectors, tagger = self.station.detectors, self.station.tagger
+        after = detectors.afterpulsing
+        room = n + (n + PENDING if after else 0)
+        limited = tagger.max_rate_cps > 0
+        time, label = np.empty(room, np.int64), np.empty(room, np.uint8)
+        pair, lost = np.empty(room if self.numbered else 0, np.int64), np.empty(room if limited else 0, np.int64)
+        count = np.zeros(3, np.int64)
+        owner = np.zeros_like(self.station.analyser.owner) if detectors.mutes_station else self.station.analyser.owner
+        decay = np.array([after.decay_ns, np.cumsum(after.share)])[::-1].T.copy() if after else np.ones((1, 2))
+        decay[:, 1] *= PS_PER_NS
+        settle(
+            self.time,
+            self.label,
+            self.pair,
+            n,
+            safe_ps,
+            owner,
+            detectors.dead_ps,
+            detectors.paralysable,
+            detectors.recovery_ns * PS_PER_NS,
+            after.probability if after else 0.0,
+            decay,
+            self.station.analyser.slot_ps,
+            self.slot_seed,
+            self.shares,
+            np.array(tagger.unit.as_integer_ratio(), np.int64),
+            np.array([tagger.max_rate_cps / PS_PER_S, float(tagger.buffer_tags)]),
+            self._state,
+            self._last,
+            self._books,
+            self._level,
+            *self._waiting,
+            time,
+            label,
+            pair,
+            lost,
+            count,
+        )
+        done, left, gone = (int(c) for c in count)
+        self._ready.append(Stretch(time[:done], label[:done], pair[:done], lost[:gone]))
+        return left
+
+    def take(self, from_ps: int, until_ps: int) -> Stretch:
+        """The ready clicks in from_ps <= t < until_ps; those before are dropped."""
+        taken, rest = [], []
+        for ready in self._ready:
+            first, cut = np.searchsorted(ready.time, np.array([from_ps, until_ps], np.int64))
+            gone = int(np.searchsorted(ready.lost, until_ps))
+            taken.append(
+                Stretch(ready.time[first:cut], ready.label[first:cut], ready.pair[first:cut], ready.lost[:gone])
+            )
+            if cut < ready.time.size or gone < ready.lost.size:
+                rest.append(Stretch(ready.time[cut:], ready.label[cut:], ready.pair[cut:], ready.lost[gone:]))
+        self._ready = rest
+        return joined_stretches(taken)
+
+
+def joined_stretches(parts: list[Stretch]) -> Stretch:
+    """Consecutive stretches as one."""
+    return Stretch(
+        np.concatenate([np.empty(0, np.int64), *(p.time for p in parts)]),
+        np.concatenate([np.empty(0, np.uint8), *(p.label for p in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(p.pair for p in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(p.lost for p in parts)]),
+    )
