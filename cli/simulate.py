@@ -34,6 +34,7 @@ MAX_EVENTS = 200_000_000  # 5 GB in memory while it is written
     default=0.0,
     help="Fraction of Bob's photons that Eve intercepts and resends.",
 )
+@click.option("--attack", metavar="NAME[:KEY=VALUE,...]", help="Another eavesdropper, by name or from a TOML file.")
 @click.option("--force", is_flag=True, help="Overwrite an earlier recording in that directory.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
@@ -43,6 +44,7 @@ def command(
     seed: int | None,
     format_: str,
     intercept: float,
+    attack: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -50,22 +52,24 @@ def command(
 
     \b
     Example:  qkd simulate metro --out recording --seconds 2 --seed 7
+    Example:  qkd simulate metro --out attacked --attack time-shift:fraction=0.5,shift_ps=200
     """
     import numpy as np
 
-    from distribution.eavesdropper import InterceptResend
+    from distribution.eavesdroppers.named import at_work, describe, link_under
     from distribution.formats.s15 import write_a1
     from distribution.scenario import load_scenario
     from distribution.simulate import simulate
 
     paths = {name: out / file for name, file in FILES.items()}
-    link = load_scenario(scenario)
+    eve = at_work(intercept, attack)
+    link = link_under(eve, load_scenario(scenario))
     _refuse_overwriting(list(paths.values()), force)
     if seed is None:
         seed = secrets.randbits(63)
         output.say(f"seed {seed}")
     _refuse_too_many(link, seconds)
-    recording = simulate(link, seconds, np.random.default_rng(seed), InterceptResend(intercept) if intercept else None)
+    recording = simulate(link, seconds, np.random.default_rng(seed), eve)
     out.mkdir(parents=True, exist_ok=True)
     # The truth comes last and goes first: where there is a truth.json, both recordings beside it are its own.
     paths["truth"].unlink(missing_ok=True)
@@ -78,12 +82,13 @@ def command(
         "seconds": seconds,
         "format": format_,
         "intercept_fraction": intercept,
+        "attack": describe(eve) if eve else None,
         "events_alice": len(recording.alice),
         "events_bob": len(recording.bob),
         "offset_ps": recording.truth.offset_ps,
         "drift_ppm": recording.truth.drift_ppm,
         "pairs_in_both_files": int(recording.truth.partners()[0].size),
-        **_expectation(link, intercept),
+        **({} if attack else _expectation(link, intercept)),
     }
     _write_truth(paths["truth"], truth)
     _report(paths, truth, as_json)

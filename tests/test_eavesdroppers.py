@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from distribution.eavesdropper import InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
 from distribution.eavesdroppers.middle import SourceInTheMiddle
-from distribution.eavesdroppers.named import ATTACKS, describe, link_under, parse_attack
+from distribution.eavesdroppers.named import ATTACKS, at_work, describe, link_under, parse_attack
 from distribution.eavesdroppers.timeshift import TimeShift
 from distribution.errors import ParameterError
 from distribution.outcomes import NOBODY, LinkOptics, Nobody, OutcomeSet, SideOptics
@@ -79,23 +81,32 @@ def test_time_shift_keeps_the_errors_and_correlates_outcome_with_lateness() -> N
     assert table(found)[:4].sum(axis=1) == pytest.approx(table(honest)[:4].sum(axis=1))
 
 
-@pytest.mark.parametrize("passive", [True, False])
-def test_blinding_costs_bob_half_his_clicks_only_if_he_chooses_his_bases(passive: bool) -> None:
-    """Clicks per pair and basis: efficiency x Eve's choice x (Bob's own share, or 1 with a passive analyser)."""
+def turned(link: LinkOptics, alice: int, bob: int) -> LinkOptics:
+    """The same link with active analysers, turned to these bases."""
+    sides = [replace(s, share=np.eye(2)[k]) for s, k in ((link.alice, alice), (link.bob, bob))]
+    return replace(link, alice=sides[0], bob=sides[1])
+
+
+def test_every_faked_state_clicks_at_a_passive_analyser() -> None:
+    """Clicks per pair and basis: efficiency x Eve's choice, whatever Bob's split is."""
     link = optics(z_share=0.7)
-    found = Blinding(efficiency=0.3, z_share=0.4, passive=passive).outcomes(link)
+    found = Blinding(efficiency=0.3, z_share=0.4).outcomes(link)
     clicks = table(found.pairs)
-    due_z = 0.3 * 0.4 * (1.0 if passive else 0.7)
-    due_x = 0.3 * 0.6 * (1.0 if passive else 0.3)
-    assert clicks[:, :2].sum() == pytest.approx(due_z)
-    assert clicks[:, 2:4].sum() == pytest.approx(due_x)
+    assert clicks[:, :2].sum() == pytest.approx(0.3 * 0.4)
+    assert clicks[:, 2:4].sum() == pytest.approx(0.3 * 0.6)
     # Coincidences per basis of Bob: Alice's photon is measured as ever.
-    alice_z = 0.7 * (0.20 + 0.18) / 2
-    assert clicks[:2, :2].sum() == pytest.approx(alice_z * due_z)
+    assert clicks[:2, :2].sum() == pytest.approx(0.7 * (0.20 + 0.18) / 2 * 0.3 * 0.4)
     assert table(found.noise)[4, :4].sum() == 0.0
     assert table(found.noise)[:4, 4].sum() == pytest.approx(2000.0)
     honest = table(Nobody().outcomes(link).pairs)
     assert clicks[:4].sum(axis=1) == pytest.approx(honest[:4].sum(axis=1))
+
+
+@pytest.mark.parametrize("basis", [0, 1])
+def test_who_turns_his_analyser_loses_the_faked_states_of_the_other_basis(basis: int) -> None:
+    clicks = table(Blinding(efficiency=0.3, double_share=0.2).outcomes(turned(optics(), 0, basis)).pairs)
+    assert clicks[:, 2 * basis : 2 * basis + 2].sum() == pytest.approx(0.3 / 2)
+    assert clicks[:, 2 * (1 - basis) : 2 * (1 - basis) + 2].sum() == 0.0
 
 
 def test_blinding_makes_no_errors() -> None:
@@ -105,12 +116,14 @@ def test_blinding_makes_no_errors() -> None:
 
 
 def test_blinding_both_stations_leaves_no_coincidence_in_different_bases() -> None:
-    for passive in (True, False):
-        found = Blinding(both=True, passive=passive, efficiency=0.1).outcomes(optics())
-        clicks = table(found.pairs)
-        assert clicks[:2, 2:4].sum() == clicks[2:4, :2].sum() == 0.0
-        assert clicks[:4, :4].sum() == pytest.approx(0.1 * (1.0 if passive else 0.25))
-        assert len(found.noise) == 0
+    found = Blinding(both=True, efficiency=0.1).outcomes(optics())
+    clicks = table(found.pairs)
+    assert clicks[:2, 2:4].sum() == clicks[2:4, :2].sum() == 0.0
+    assert clicks[:4, :4].sum() == pytest.approx(0.1)
+    assert found.noise.weight.sum() == 0.0
+    different = table(Blinding(both=True, efficiency=0.1).outcomes(turned(optics(), 0, 1)).pairs)
+    assert different[:4, :4].sum() == 0.0
+    assert different[:4, 4].sum() == different[4, :4].sum() == pytest.approx(0.05)
 
 
 def test_too_bright_faked_states_trip_two_detectors() -> None:
@@ -143,7 +156,12 @@ def test_attacks_by_name(tmp_path: Path) -> None:
     from_file = parse_attack(str(tmp_path / "eve.toml"))
     assert from_file == SourceInTheMiddle(fraction=0.1)
     assert describe(from_file) == {"name": "source-in-the-middle", "fraction": 0.1, "photons": 2, "z_share": 0.5}
-    assert all(describe(parse_attack(name))["name"] == name for name in ATTACKS)
+    breidbart = parse_attack("intercept-resend:fraction=1,bases_rad=0.3927/")
+    assert breidbart == InterceptResend(1.0, (0.3927,))
+    assert at_work(0.5, None) == InterceptResend(0.5)
+    assert at_work(0.0, "time-shift") == TimeShift()
+    assert at_work(0.0, None) is None
+    assert all(describe(parse_attack(f"{name}:fraction=1"))["name"] == name for name in ATTACKS)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +178,11 @@ def test_attacks_by_name(tmp_path: Path) -> None:
 def test_impossible_attacks_are_refused(text: str, said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         parse_attack(text)
+
+
+def test_one_eavesdropper_at_a_time() -> None:
+    with pytest.raises(ParameterError, match="at once"):
+        at_work(0.5, "blinding")
 
 
 def test_a_factor_for_every_detector() -> None:

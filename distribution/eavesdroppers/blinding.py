@@ -1,12 +1,12 @@
 """Blinding: bright light turns detectors into classical ones, and Eve makes them click as she likes.
 
 Eve measures Bob's photon in one of his bases with an analyser of her own and sends a bright pulse polarised as she
-found it. Blinded detectors do not see photons; they click when a pulse is above their threshold, which happens only in
-the basis that Eve chose, and then with certainty. With a passive analyser every pulse makes Bob click, with Eve's
-outcome; where Bob switches his basis himself, he clicks only if it agrees with hers. Dark counts vanish. Errors do
-not rise: wherever Bob's basis is Alice's, Eve's was, too (Makarov, New J. Phys. 11, 065003 (2009), arXiv 0707.3987;
-Lydersen et al., Nat. Photonics 4, 686 (2010); against a running entanglement system, whose passive analyser it
-controlled in full, Gerhardt et al., Nat. Commun. 2, 349 (2011), arXiv 1011.0105).
+found it. Blinded detectors do not see photons; they click when a pulse is above their threshold, which happens only
+in the basis that Eve chose, and then with certainty. With a passive analyser every pulse makes Bob click, with Eve's
+outcome; where he turns his analyser himself, he clicks only if his basis is hers and half the pairs are lost. Dark
+counts vanish. Errors do not rise: wherever Bob's basis is Alice's, Eve's was, too (Makarov, New J. Phys. 11, 065003
+(2009), arXiv 0707.3987; Lydersen et al., Nat. Photonics 4, 686 (2010); against a running entanglement system, whose
+passive analyser it controlled in full, Gerhardt et al., Nat. Commun. 2, 349 (2011), arXiv 1011.0105).
 
 With both stations blinded she needs no photons at all: she draws outcomes that the pairs could have had, and both
 click only in the basis that she drew, so no two clicks of one pulse are in different bases (this fakes even a Bell
@@ -44,10 +44,9 @@ class Blinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         fraction: share of the time for which she blinds, in [0, 1], in slices far below any interval of a monitor.
         efficiency: chance that an emitted pair leads to a faked state: her own channel and detectors.
         z_share: how often she chooses the first of the two bases.
-        passive: the analysers split light passively, so every faked state makes a click; False: the stations choose
-            their bases, and one that chose another than hers sees nothing.
         both: Alice's detectors are blinded as well.
-        double_share: share of Bob's faked clicks in which a detector of his other basis is above threshold, too.
+        double_share: share of Bob's faked clicks in which a detector of his other basis, where he has both at once, is
+            above threshold, too.
         dead_ns: recovery time of her own apparatus: no two faked states come closer. Needs fraction = 1; see
             `reshaped`.
     """
@@ -55,7 +54,6 @@ class Blinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fraction: float = 1.0
     efficiency: float = 0.1
     z_share: float = 0.5
-    passive: bool = True
     both: bool = False
     double_share: float = 0.0
     dead_ns: float = 0.0
@@ -78,7 +76,7 @@ class Blinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         at_alice = noise.alice[:, 0] < optics.alice.detectors
         awake = np.where(at_alice & (not self.both), 1.0, honest)
         noise = replace(noise, weight=noise.weight * awake)
-        return LinkOutcomes(pairs.possible(), noise.possible())
+        return LinkOutcomes(pairs, noise)
 
     def reshaped(self, link: Scenario) -> Scenario:
         """The link with what she does to waiting times: one apparatus makes all of a station's clicks.
@@ -96,9 +94,10 @@ class Blinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         alice = muted(link.alice) if self.both else link.alice
         return msgspec.structs.replace(link, alice=alice, bob=muted(link.bob))
 
-    def _clicks(self, side: SideOptics, basis: int) -> float:
-        """Chance that a faked state in this basis makes the station click."""
-        return 1.0 if self.passive else float(side.share[basis])
+    @staticmethod
+    def _clicks(side: SideOptics, basis: int) -> float:
+        """1 if faked states in this basis make the station click: its analyser takes part of the light there."""
+        return float(side.share[basis] > 0.0)
 
     def _bob_faked(self, optics: LinkOptics) -> OutcomeSet:
         """Alice's photon goes its way; Bob clicks as Eve found the other one."""
@@ -113,7 +112,7 @@ class Blinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 table = share * optics.state.probabilities(axis, bob.axis[k])
                 joint[2 * m : 2 * m + 2] = table * alice.efficiency[2 * m : 2 * m + 2, None]
             for y in (0, 1):
-                hits = self._hits(k, y)
+                hits = self._hits(bob, k, y)
                 for i in range(alice.detectors):
                     rows += [(click * joint[i, y] * w, (i,), bobs) for w, bobs in hits]
                 lone = max(float(eve[y] - joint[:, y].sum()), 0.0)
@@ -133,13 +132,13 @@ class Blinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 for y in (0, 1):
                     sent = self.efficiency * choice * float(table[x, y])
                     rows.append((sent * at_alice * (1.0 - at_bob), (2 * k + x,), ()))
-                    for w, bobs in self._hits(k, y):
+                    for w, bobs in self._hits(optics.bob, k, y):
                         rows.append((sent * at_alice * at_bob * w, (2 * k + x,), bobs))
                         rows.append((sent * (1.0 - at_alice) * at_bob * w, (), bobs))
         return outcome_set(rows)
 
-    def _hits(self, basis: int, bit: int) -> list[tuple[float, tuple[int, ...]]]:
+    def _hits(self, bob: SideOptics, basis: int, bit: int) -> list[tuple[float, tuple[int, ...]]]:
         """Which of Bob's detectors a faked state trips, with their shares."""
         target, other = 2 * basis + bit, 2 * (1 - basis)
-        half = self.double_share / 2.0
-        return [(1.0 - self.double_share, (target,)), (half, (target, other)), (half, (target, other + 1))]
+        both = self.double_share * self._clicks(bob, 1 - basis)
+        return [(1.0 - both, (target,)), (both / 2.0, (target, other)), (both / 2.0, (target, other + 1))]

@@ -65,7 +65,7 @@ class SourceInTheMiddle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                     rates[hits] = rates.get(hits, 0.0) + choice * float(chance) * probability
         sent = outcome_set([(rate, a, b) for (a, b), rate in rates.items()])
         pairs = joined(pair_outcomes(optics).scaled(1.0 - self.fraction), sent.scaled(self.fraction))
-        return LinkOutcomes(pairs.possible(), noise_outcomes(optics).possible())
+        return LinkOutcomes(pairs, noise_outcomes(optics))
 
     def _sent(self, optics: LinkOptics, basis: int, signs: tuple[float, float]) -> dict[tuple[_Hits, _Hits], float]:
         """Probability of every outcome of one product of two pulses."""

@@ -51,7 +51,7 @@ class TimeShift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             self._shifted(optics, self.early, -self.shift_ps).scaled(half),
             self._shifted(optics, self.late, self.shift_ps).scaled(half),
         )
-        return LinkOutcomes(pairs.possible(), noise_outcomes(optics).possible())
+        return LinkOutcomes(pairs, noise_outcomes(optics))
 
     def _shifted(self, optics: LinkOptics, factors: tuple[float, ...], late_ps: float) -> OutcomeSet:
         if len(factors) != optics.bob.detectors:
