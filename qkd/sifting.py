@@ -297,7 +297,7 @@ def _watch(
 ) -> None:
     """Show the pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
     if station.pair_monitor is None:
-        station.pair_monitor = PairMonitor(params.window_ps)
+        station.pair_monitor = PairMonitor(params.window_ps, station.limits)
     own = 2 * events.basis[found.index_a] + events.bit[found.index_a]
     delay_ps = found.delay_ps(events.t_ps, aligned)
     station.pair_monitor.feed(events.t_ps[found.index_a], delay_ps, own, theirs.basis[found.index_b])

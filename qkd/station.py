@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from distribution.clock_tracker import ClockTracker
 from distribution.monitors.finding import Finding
+from distribution.monitors.limits import Limits
 from distribution.monitors.pairs import PairMonitor
 from distribution.monitors.station import StationMonitor
 from distribution.tags import EMPTY, TimeTags, join
@@ -101,6 +102,7 @@ class Station:
     Args:
         double_click_ps: see `group_clicks`.
         secrets: source of secret bits for double clicks.
+        limits: tolerances of the monitors.
 
     Attributes:
         events: collected and not yet used.
@@ -112,14 +114,15 @@ class Station:
         detections, sifted: running totals, for whoever watches.
     """
 
-    def __init__(self, double_click_ps: int, secrets: SecretBits) -> None:
+    def __init__(self, double_click_ps: int, secrets: SecretBits, limits: Limits | None = None) -> None:
         self._double_click_ps = double_click_ps
         self._secrets = secrets
         self._tail = EMPTY
         self.events = NO_EVENTS
         self.ended = False
         self.tracker: ClockTracker | None = None
-        self.monitor = StationMonitor(double_click_ps)
+        self.limits = limits or Limits()
+        self.monitor = StationMonitor(double_click_ps, self.limits)
         self.pair_monitor: PairMonitor | None = None
         self.reached_ps: int | None = None
         self.detections = 0

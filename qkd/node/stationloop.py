@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
+from distribution.monitors.limits import Limits
 from qkd import bbm92
 from qkd.block import Vault
 from qkd.errors import ClockNotFound, FeedError, PeerUnreachable, ProtocolAborted, QkdError, RemoteProtocolError
@@ -50,6 +51,7 @@ class StationLoop:
         on_block: called with each committed block's report.
         on_abort: called with the error of each block that gave no key.
         on_line: called with "up" after a handshake and with "down" and the reason when a line is lost.
+        limits: tolerances of the side-channel monitors.
     """
 
     role: Role
@@ -61,10 +63,11 @@ class StationLoop:
     on_block: Callable[[BlockReport], None]
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
+    limits: Limits = field(default_factory=Limits)
     station: Station = field(init=False)
 
     def __post_init__(self) -> None:
-        self.station = Station(self.params.double_click_ps, self.secrets)
+        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
 
     async def serve_line(self, line: Line) -> bool:
         """Make blocks over one connection; True when a tagger ended and no more can come.
@@ -133,7 +136,7 @@ class StationLoop:
     async def _mend_feed(self) -> None:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
         self.source.close()
-        self.station = Station(self.params.double_click_ps, self.secrets)
+        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
         while True:
             try:
                 self.source = await asyncio.to_thread(self.reopen)
