@@ -6,8 +6,8 @@ leak does not fall steadily with their bin (Pahali, Tefek and Durak, arXiv 2203.
 
 The statistic is the mutual information of the outcome and the delay, per basis, over groups of sub-bins that hold
 about equally many pairs, with Miller and Madow's correction, (groups - 1) / 2N nats for two outcomes (Miller 1955):
-without it, a clean link would show that much. Chance is the chi-square test of independence (Pearson's form, whose
-tail is the safer one for even outcomes).
+without it, a clean link would show that much. Chance is the chi-square test of independence in Pearson's form, used
+only where every cell expects 25 counts: its tail is then no heavier than stated, see docs/monitors.md.
 """
 
 from __future__ import annotations
