@@ -196,5 +196,4 @@ def summarise(
         "auth_bits_refilled": total.auth_bits_refilled,
         "seconds": round(seconds, 3),
         "label": total.label,
-        "alarms": list(total.alarms),
     }
