@@ -63,6 +63,12 @@ def pulsed(modes: float) -> Scenario:
     return replace(link, pairs=replace(link.pairs, pulses=pulses))
 
 
+def turned() -> Scenario:
+    """Bob turns his analyser; detectors of different bases never click together, which is a third of all that do."""
+    link = metro()
+    return replace(link, bob=replace(link.bob, analyser=Analyser(slot_ns=1000.0)))
+
+
 @pytest.mark.parametrize(
     ("link", "limits"),
     [
@@ -72,8 +78,9 @@ def pulsed(modes: float) -> Scenario:
         (metro(delay_ps=(0.0, 4000.0, -300.0, 90.0)), Limits(interval_s=0.25)),
         (metro(efficiency=(0.8, 0.72, 0.75, 0.8), dark_cps=(5e3, 100.0, 100.0, 0.0)), Limits(interval_s=0.25)),
         (pulsed(10.0), Limits(interval_s=0.25, pulse_period_ps=12_500)),
+        (turned(), Limits(interval_s=0.25)),
     ],
-    ids=["afterpulses", "long dead time", "one dead time for all", "skewed", "uneven and noisy", "pulsed"],
+    ids=["afterpulses", "long dead time", "one dead time for all", "skewed", "uneven and noisy", "pulsed", "active"],
 )
 def test_properties_of_honest_detectors_are_no_attack(link: Scenario, limits: Limits) -> None:
     for seed in range(3):

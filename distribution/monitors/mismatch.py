@@ -9,8 +9,7 @@ h(p) of every bit and invites attacks that enlarge it on demand (Makarov, Anisim
 from __future__ import annotations
 
 import math
-
-from scipy.optimize import brentq
+from functools import cache
 
 from distribution.monitors.counts import Tally
 from distribution.monitors.finding import Finding, Watch, worst
@@ -48,6 +47,11 @@ def efficiency_mismatch(counts: Tally, limits: Limits) -> list[Finding]:
     return [] if chosen is None else [chosen]
 
 
+@cache
 def tolerated_share(bits: float) -> float:
-    """Share p >= 1/2 with 1 - h(p) = bits."""
-    return float(brentq(lambda p: 1.0 - bit_entropy(p) - bits, 0.5, 1.0 - 1e-12))
+    """Share p >= 1/2 with 1 - h(p) = bits, by bisection: 1 - h rises from 0 to 1."""
+    low, high = 0.5, 1.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if 1.0 - bit_entropy(middle) < bits else (low, middle)
+    return low
