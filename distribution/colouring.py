@@ -41,7 +41,7 @@ class Colouring:
     keep: npt.NDArray[np.uint64]
     alias: npt.NDArray[np.uint16]
     kind: npt.NDArray[np.uint8]
-    hits: npt.NDArray[np.uint8]
+    hits: npt.NDArray[np.uint32]
     late_ps: Floats
     theta: Floats
 
@@ -216,4 +216,5 @@ def _assemble(groups: list[tuple[int, list[_Events]]]) -> Colouring:
         first = stop
     keep, alias = np.empty(weight.shape, np.uint64), np.empty(weight.shape, np.uint16)
     fill_alias(weight, keep, alias)
-    return Colouring(tables, gaps, keep, alias, kind, hits, late, theta)
+    packed = (hits.astype(np.uint32) << np.array([0, 8, 16, 24], np.uint32)).sum(axis=2, dtype=np.uint32)
+    return Colouring(tables, gaps, keep, alias, kind, packed, late, theta)

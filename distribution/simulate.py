@@ -121,7 +121,7 @@ class LinkSimulator:
         self._keep_truth = keep_truth
         self._segments: list[Segment] = []
         self._given: tuple[list[Stretch], list[Stretch]] = ([], [])
-        self._opening = self._receivers[0].line(0), self._receivers[1].line(0)
+        self._opening = self._receivers[0].follow(0)[0], self._receivers[1].follow(0)[0]
         self._first_ps = [receiver.clock.reading(0)[0] for receiver in self._receivers]
 
     def advance(self, seconds: float) -> StationTags:

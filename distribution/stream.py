@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.detector import per_detector
+from distribution.kernels.generate import ROWS
 from distribution.kernels.settle import PENDING, settle
 from distribution.scenario import Station
 from distribution.tags import EMPTY, TimeTags
@@ -70,7 +71,7 @@ class ClickStream:
     pair: Numbers = field(init=False)
     _state: npt.NDArray[np.uint64] = field(init=False)
     _last: Numbers = field(init=False)
-    _books: Numbers = field(default_factory=lambda: np.zeros(3, np.int64))
+    _books: Numbers = field(default_factory=lambda: np.zeros(2, np.int64))
     _level: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     _waiting: tuple[Numbers, Codes] = field(
         default_factory=lambda: (np.zeros(PENDING, np.int64), np.zeros(PENDING, np.uint8))
@@ -81,8 +82,9 @@ class ClickStream:
         analyser, detectors = self.station.analyser, self.station.detectors
         delays = per_detector(detectors.delay_ps, analyser.detectors)[analyser.owner]
         tables = [response.table() for response in detectors.responses(analyser.detectors)]
-        self.response = np.stack([tables[k] for k in analyser.owner])
-        self.fixed = delays.astype(np.float32)
+        self.response, self.fixed = np.zeros((ROWS, tables[0].size), np.float32), np.zeros(ROWS, np.float32)
+        self.response[: analyser.owner.size] = [tables[k] for k in analyser.owner]
+        self.fixed[: analyser.owner.size] = delays
         self.early_ps = -min(0.0, float(self.response.min()) + float(delays.min()))
         self.shares = choice_table(self.station)
         self.pair = np.empty(BATCH if self.numbered else 0, np.int64)
@@ -118,7 +120,7 @@ class ClickStream:
             self.slot_seed,
             self.shares,
             np.array(tagger.unit.as_integer_ratio(), np.int64),
-            np.array([tagger.max_rate_cps / PS_PER_S, float(tagger.buffer_tags)]),
+            np.array([PS_PER_S / tagger.max_rate_cps if limited else 0.0, float(tagger.buffer_tags)]),
             self._state,
             self._last,
             self._books,

@@ -21,7 +21,7 @@ from distribution.units import PS_PER_S
 
 # Time from a segment's start is a float64 count of ps: 10 s keep it exact to 2e-3 ps.
 LONGEST_PS = 10 * PS_PER_S
-_SEGMENTS = 64
+_SEGMENTS = 256
 # Longer than any jitter: the light of the recording's first click is emitted within the simulation.
 LEAD_PS = 1_000_000
 
@@ -79,31 +79,32 @@ class Receiver:
         bend = arm.delay_bend_per_s / PS_PER_S
         return arm.delay_ps + since * (arm.delay_rate + 0.5 * bend * since), arm.delay_rate + bend * since, bend
 
-    def line(self, t_ps: int) -> Line:
-        """What the clock shows of light emitted from `t_ps` on."""
+    def follow(self, t_ps: int) -> tuple[Line, int]:
+        """What the clock shows of light emitted from `t_ps` on, and where that must end for this arm and clock."""
         delay, rate, bend = self.delay(t_ps)
-        arrival = t_ps + math.floor(delay)
+        whole_delay = math.floor(delay)
+        arrival = t_ps + whole_delay
         piece = self.clock.piece(arrival)
         whole, fraction = piece.reading(arrival)
         drift = piece.drift_at(arrival)
-        excess = drift + rate + drift * rate
-        curve = 0.5 * ((1.0 + drift) * bend + piece.bend * (1.0 + rate) ** 2)
-        return Line(whole, fraction + (1.0 + drift) * (delay - math.floor(delay)), excess, curve)
-
-    def end(self, t_ps: int) -> int:
-        """Where the segment that starts at `t_ps` must end for this arm and clock."""
-        ends = [t_ps + LONGEST_PS]
+        line = Line(
+            whole,
+            fraction + (1.0 + drift) * (delay - whole_delay),
+            drift + rate + drift * rate,
+            0.5 * ((1.0 + drift) * bend + piece.bend * (1.0 + rate) ** 2),
+        )
+        end = t_ps + LONGEST_PS
         if self.step_ps is not None:
-            ends.append((self._step + 1) * self.step_ps)
-        event = self.clock.piece(t_ps + math.floor(self.delay(t_ps)[0])).end_ps
-        if event is not None:
-            ends.append(max(t_ps + 1, self._emission(event, t_ps)))
-        return min(ends)
+            end = min(end, (self._step + 1) * self.step_ps)
+        # Worth solving for only if light of this stretch can get there: a delay's rate is below 1e-3.
+        if piece.end_ps is not None and piece.end_ps <= arrival + (end - t_ps) * 1.01 + 1:
+            end = min(end, max(t_ps + 1, self._emission(piece.end_ps, t_ps)))
+        return line, end
 
     def _emission(self, arrival_ps: int, near_ps: int) -> int:
         """First whole ps of emission whose light arrives at `arrival_ps` or later, by this step's delay."""
         t_ps = near_ps
-        for _ in range(4):  # the delay's rate is below 1e-3: each round gains three digits
+        for _ in range(4):  # each round gains three digits
             t_ps = arrival_ps - math.floor(self.delay(t_ps)[0])
         return t_ps
 
@@ -132,11 +133,11 @@ class Timeline:
     def _segment(self) -> Segment:
         start = self._next_ps
         alice, bob = self.receivers
-        for receiver in self.receivers:
-            receiver.enter(start)
-        end = min(alice.end(start), bob.end(start))
-        self._next_ps = end
-        return Segment(start, end - start, (alice.conditions, bob.conditions), (alice.line(start), bob.line(start)))
+        alice.enter(start)
+        bob.enter(start)
+        (line_a, end_a), (line_b, end_b) = alice.follow(start), bob.follow(start)
+        self._next_ps = min(end_a, end_b)
+        return Segment(start, self._next_ps - start, (alice.conditions, bob.conditions), (line_a, line_b))
 
 
 def arrays(block: list[Segment]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:

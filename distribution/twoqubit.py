@@ -25,6 +25,9 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
 _PAULI = np.array([[[1, 0], [0, -1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]]])  # Z, X, Y: the axes' order
+_ONE_AND_PAULI = np.concatenate([np.eye(2)[None], _PAULI])
+# sigma_k (x) sigma_m, the identity first: shape (4, 4, 4, 4).
+_PRODUCTS = np.array([[np.kron(p, q) for q in _ONE_AND_PAULI] for p in _ONE_AND_PAULI])
 _TOLERANCE = 1e-9
 
 
@@ -69,11 +72,8 @@ class TwoQubit:
             raise ParameterError(f"a density matrix is 4 x 4 and Hermitian; this one has shape {rho.shape}")
         if abs(np.trace(rho).real - 1.0) > _TOLERANCE:
             raise ParameterError(f"a density matrix has trace 1, this one {np.trace(rho).real:.9g}")
-        one = np.eye(2)
-        a = np.array([np.trace(rho @ np.kron(p, one)).real for p in _PAULI])
-        b = np.array([np.trace(rho @ np.kron(one, p)).real for p in _PAULI])
-        t = np.array([[np.trace(rho @ np.kron(p, q)).real for q in _PAULI] for p in _PAULI])
-        return cls(a, b, t)
+        means = np.einsum("ij,kmji->km", rho, _PRODUCTS).real
+        return cls(means[1:, 0], means[0, 1:], means[1:, 1:])
 
     @classmethod
     def from_bell_diagonal(cls, state: BellDiagonal) -> TwoQubit:
@@ -84,13 +84,10 @@ class TwoQubit:
 
     def density(self) -> npt.NDArray[np.complex128]:
         """Density matrix in the basis HH, HV, VH, VV, shape (4, 4)."""
-        one = np.eye(2)
-        rho = np.kron(one, one).astype(np.complex128)
-        for k, p in enumerate(_PAULI):
-            rho += self.alice[k] * np.kron(p, one) + self.bob[k] * np.kron(one, p)
-            for m, q in enumerate(_PAULI):
-                rho += self.correlation[k, m] * np.kron(p, q)
-        return rho / 4.0
+        weight = np.ones((4, 4))
+        weight[1:, 0], weight[0, 1:], weight[1:, 1:] = self.alice, self.bob, self.correlation
+        rho: npt.NDArray[np.complex128] = np.tensordot(weight, _PRODUCTS, axes=2) / 4.0
+        return rho
 
     def mapped(self, alice: Matrix | None = None, bob: Matrix | None = None) -> TwoQubit:
         """The state after each photon's Stokes vector went through a linear map, shape (3, 3); None leaves it alone.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distribution.detector import Response
-from distribution.kernels.generate import NOBODY, NOTHING, fill_alias, generate
+from distribution.kernels.generate import NOBODY, NOTHING, ROWS, fill_alias, generate
 from distribution.kernels.settle import PENDING, settle
 from distribution.simulate import _exponential_layers
 from tests.reference import generate as reference
@@ -54,6 +54,8 @@ class Case:
         self.kind = rng.choice([0, 0, 0, 1], (count, columns)).astype(np.uint8)
         self.hits = rng.integers(0, CHANNELS, (count, columns, 4)).astype(np.uint8)
         self.hits[rng.random(self.hits.shape) < 0.4] = NOBODY
+        self.hits[..., 1][self.hits[..., 0] == NOBODY] = NOBODY
+        self.hits[..., 3][self.hits[..., 2] == NOBODY] = NOBODY
         self.kind[:, -1], self.hits[:, -1] = NOTHING, NOBODY
         self.late = rng.normal(0, 300, (count, columns, 2)) * timed
         self.theta = rng.uniform(0.1, 0.7, count) * pulsed
@@ -66,8 +68,8 @@ class Case:
         self.slots = np.array([1_000_000, 700_000]) * active
         self.seed = rng.integers(0, 1 << 64, 2, dtype=np.uint64)
         self.shares = np.array([0.5, 0.8, 1.0]), np.array([0.2, 0.6, 1.0])
-        self.responses = [np.sort(rng.normal(0, 150, (CHANNELS, 4097)), axis=1).astype(np.float32) for _ in range(2)]
-        self.fixed = [rng.normal(0, 40, CHANNELS).astype(np.float32) for _ in range(2)]
+        self.responses = [np.sort(rng.normal(0, 150, (ROWS, 4097)), axis=1).astype(np.float32) for _ in range(2)]
+        self.fixed = [rng.normal(0, 40, ROWS).astype(np.float32) for _ in range(2)]
         self.normal = Response(sigma_ps=1.0).table()[None]
         self.state = rng.integers(1, 1 << 64, 4, dtype=np.uint64)
 
@@ -107,8 +109,8 @@ class Case:
                 seen = [tuple(x[: 1500 * batches] for x in side) for side in arrays]
                 t = generate(
                     state, *_exponential_layers(), t, count[3], self.length, self.gap, self.tables, self.whole,
-                    self.line, self.spread, self.phase, self.pulse, self.keep, self.alias, self.kind, self.hits,
-                    self.late, self.theta, self.slots, self.seed, *self.shares, self.normal, *self.responses,
+                    self.line, self.spread, self.phase, self.pulse, self.keep, self.alias, self.kind,
+                    self.hits.view(np.uint32)[..., 0], self.late, self.theta, self.slots, self.seed, *self.shares, self.normal, *self.responses,
                     *self.fixed, *seen[0], *seen[1], count,
                 )  # fmt: skip
                 if count[3] == 2:
@@ -145,7 +147,7 @@ SETTLED = {
     "active": {"dead_ps": 9_000, "owner": [0, 1] * BASES, "afterpulse": 0.3, "decay": ((1.0, 90_000.0),),
                "slot_ps": 50_000, "seed": 12345, "shares": (0.3, 0.6, 1.0)},
     "coarse": {"unit": Fraction(125, 32)},
-    "saturated": {"tags_per_ps": 1e-4, "buffer_tags": 20.0, "unit": Fraction(625, 4)},
+    "saturated": {"gap_ps": 1e4, "buffer_tags": 20.0, "unit": Fraction(625, 4)},
 }  # fmt: skip
 
 
@@ -180,9 +182,9 @@ def run_settle(
     """The kernel over batches of clicks; what it leaves goes in front of the next."""
     n = len(emitted)
     held = tuple(np.empty(n, x.dtype) for x in clicks)
-    last, books, level = np.full(CHANNELS, -(1 << 62)), np.zeros(3, np.int64), np.zeros(1)
+    last, books, level = np.full(CHANNELS, -(1 << 62)), np.zeros(2, np.int64), np.zeros(1)
     waiting = np.zeros(PENDING, np.int64), np.zeros(PENDING, np.uint8)
-    limited, left, parts = e.tags_per_ps > 0, 0, []
+    limited, left, parts = e.gap_ps > 0, 0, []
     with np.errstate(over="ignore"):
         for start in range(0, n, batch):
             stop = min(n, start + batch)
@@ -194,7 +196,7 @@ def run_settle(
             settle(
                 *held, left + stop - start, safe, np.array(e.owner), e.dead_ps, e.paralysable, e.recovery_ps,
                 e.afterpulse, np.array(e.decay), e.slot_ps, np.uint64(e.seed), np.array(e.shares),
-                np.array(e.unit.as_integer_ratio()), np.array([e.tags_per_ps, e.buffer_tags]), state, last, books,
+                np.array(e.unit.as_integer_ratio()), np.array([e.gap_ps, e.buffer_tags]), state, last, books,
                 level, *waiting, *out, count,
             )  # fmt: skip
             done, left, gone = count.tolist()

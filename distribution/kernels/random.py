@@ -32,6 +32,21 @@ def next_word(state: Any) -> Any:
 
 
 @inlined
+def stepped(s0: Any, s1: Any, s2: Any, s3: Any) -> Any:
+    """The same for a state that an inner loop holds in registers: the word and the new state."""
+    total = s0 + s3
+    word = ((total << np.uint64(23)) | (total >> np.uint64(41))) + s0
+    shifted = s1 << _U17
+    s2 ^= s0
+    s3 ^= s1
+    s1 ^= s2
+    s0 ^= s3
+    s2 ^= shifted
+    s3 = (s3 << np.uint64(45)) | (s3 >> np.uint64(19))
+    return word, s0, s1, s2, s3
+
+
+@inlined
 def next_unit(state: Any) -> Any:
     """A float64 in [0, 1)."""
     return np.float64(next_word(state) >> _U11) * _TO_UNIT

@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from distribution.kernels._jit import kernel
+from distribution.kernels._jit import inlined, kernel
 from distribution.kernels.random import basis_of_slot, next_unit
 
 AFTERPULSE = np.uint8(2)
+RECOVERED = 16.0  # time constants after which the missing efficiency, 1e-7, is taken as none
 PENDING = 4096  # afterpulses that may wait at a station at once
 
 _DETECTOR = np.uint8(15)
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+# Times a denominator of at most 1024 (see Tagger), this stays below 2^53.
+_EXACT = np.int64(1 << 42)
 
 
 @kernel
@@ -63,6 +68,20 @@ def put_off(waiting: Any, waiting_label: Any, n: Any, time: Any, label: Any) -> 
     return n + 1
 
 
+@inlined
+def whole_units(t: Any, up: Any, down: Any) -> Any:
+    """A time rounded down to a multiple of down / up, and that to a whole number.
+
+    Quotients of integers below 2^53 round down exactly in floating point: they are at least 1 / divisor from the next
+    integer. Longer times are split at multiples of `down`.
+    """
+    far = np.int64(0)
+    if t > _EXACT or t < -_EXACT:
+        far = t // np.int64(down) * np.int64(down)
+        t -= far
+    return far + np.int64(math.floor(math.floor(t * up / down) * down / up))
+
+
 @kernel
 def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     time: Any,
@@ -99,10 +118,9 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     which detector's dead time a channel shares; dead_ps int64; paralysable bool; recovery_ps float64 (0: none);
     afterpulse float64 chance, decay float64[m, 2] cumulated share and mean delay in ps; slot_ps (0: passive), seed,
     shares: see `generate`; unit int64[2] numerator and denominator of the tagger's resolution in ps; buffer
-    float64[2] tags per ps that leave it (0: no limit) and its size.
-    Moved on: state uint64[4]; last int64[detectors] when each was last blinded; books int64[3] clicks until the next
-    afterpulse is due (0: not drawn yet), afterpulses that wait, time of the last tag; level float64[1] tags in the
-    buffer; waiting int64, waiting_label uint8.
+    float64[2] ps per tag that leaves it (0: no limit) and its size.
+    Moved on: state uint64[4]; last int64[detectors] when each was last blinded; books int64[2] clicks until the next
+    afterpulse is due (0: not drawn yet), afterpulses that wait; level float64[1] when the buffer will be empty; waiting int64, waiting_label uint8.
     Out: out_*; lost int64[out] times of tags that found the buffer full, or empty; count int64[3] = clicks written,
     left at the front, lost.
     """
@@ -112,10 +130,18 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     if pulsing and books[0] == 0:
         books[0] = clicks_to_next(state, afterpulse)
     due = books[1]
+    recovering_ps = np.int64(math.ceil(RECOVERED * recovery_ps))
+    # A leaky bucket told by the time at which it will be empty (the generic cell rate algorithm, ITU-T I.371).
+    gap_ps, drained = buffer[0], level[0]
+    patience_ps = (buffer[1] - 1.0) * gap_ps
     whole_unit = unit[0] == 1 and unit[1] == 1
-    out, gone, i = 0, 0, 0
-    while out < out_time.size:
-        own = i < n and time[i] < safe_ps
+    # Times are counted from a multiple of the unit, where they are small enough for exact floating-point division.
+    base = time[0] // unit[0] * unit[0] if n > 0 else np.int64(0)
+    up, down = np.float64(unit[1]), np.float64(unit[0])
+    # Unsigned places: an index that may be negative costs a test each time.
+    out, gone, i, end, room = _ZERO, 0, _ZERO, np.uint64(n), np.uint64(out_time.size)
+    while out < room:
+        own = i < end and time[i] < safe_ps
         follows = due > 0 and waiting[due - 1] < safe_ps
         if not own and not follows:
             break
@@ -127,12 +153,15 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
         else:
             t, tag = time[i], label[i]
             number = pair[i] if numbered else np.int64(-1)
-            i += 1
-        who = owner[tag & _DETECTOR]
+            i += _ONE
+        who = np.uint64(owner[tag & _DETECTOR])
         since = t - last[who] - dead_ps
         seen = since >= 0
-        if seen and recovery_ps > 0.0 and since < 40.0 * recovery_ps:
-            seen = next_unit(state) >= math.exp(-since / recovery_ps)
+        if seen and since < recovering_ps:
+            x = since / recovery_ps
+            u = next_unit(state)
+            # exp(-x) is below 1 / (1 + x + x^2 / 2), which settles most cases without it.
+            seen = u * (1.0 + x + 0.5 * x * x) >= 1.0 or u >= math.exp(-x)
         if seen or paralysable:
             last[who] = t
         if not seen:
@@ -147,29 +176,25 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
                     m += 1
                 wait = np.int64(math.floor(-math.log(1.0 - next_unit(state)) * decay[m, 1])) + 1
                 due = put_off(waiting, waiting_label, due, t + wait, (tag & _DETECTOR) | (AFTERPULSE << 4))
-        if buffer[0] > 0.0:
-            level[0] = max(0.0, level[0] - (t - books[2]) * buffer[0])
-            books[2] = t
-            if level[0] + 1.0 > buffer[1]:
+        if gap_ps > 0.0:
+            if drained - t > patience_ps:
                 lost[gone] = t
                 gone += 1
                 continue
-            level[0] += 1.0
+            drained = max(drained, np.float64(t)) + gap_ps
         if not whole_unit:
-            # Split, so that no product leaves 64 bits: t = q unit[0] + r.
-            q = t // unit[0]
-            r = t - q * unit[0]
-            t = q * unit[0] + ((r * unit[1]) // unit[0] * unit[0]) // unit[1]
+            t = base + whole_units(t - base, up, down)
         out_time[out] = t
         out_label[out] = tag
         if numbered:
             out_pair[out] = number
-        out += 1
-    books[1] = due
-    left = n - i
+        out += _ONE
+    books[1], level[0] = due, drained
+    done = np.int64(i)
+    left = n - done
     for j in range(left):
-        time[j] = time[i + j]
-        label[j] = label[i + j]
+        time[j] = time[done + j]
+        label[j] = label[done + j]
         if numbered:
-            pair[j] = pair[i + j]
-    count[0], count[1], count[2] = out, left, gone
+            pair[j] = pair[done + j]
+    count[0], count[1], count[2] = np.int64(out), left, gone

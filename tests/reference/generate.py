@@ -217,7 +217,7 @@ class Electronics:
     seed: int = 0
     shares: Sequence[float] = (1.0,)
     unit: Fraction = Fraction(1)
-    tags_per_ps: float = 0.0
+    gap_ps: float = 0.0
     buffer_tags: float = 1.0
 
     def settled(self, clicks: list[Click], state: Sequence[int]) -> tuple[list[Click], list[int]]:
@@ -233,7 +233,7 @@ class Electronics:
             who = self.owner[click.channel]
             since = click.t_ps - last[who] - self.dead_ps if who in last else math.inf
             seen = since >= 0
-            if seen and self.recovery_ps and since < 40.0 * self.recovery_ps:
+            if seen and self.recovery_ps and since < 16.0 * self.recovery_ps:
                 seen = unit(next(source)) >= math.exp(-since / self.recovery_ps)
             if seen or self.paralysable:
                 last[who] = click.t_ps
@@ -247,9 +247,9 @@ class Electronics:
                 due = click.t_ps + math.floor(-math.log(1.0 - unit(next(source))) * mean) + 1
                 # A click of the same time goes first.
                 bisect.insort(queue, (due, 2, len(kept), Click(due, click.channel, AFTERPULSE, -1)))
-            if self.tags_per_ps:
-                level, tagged = max(0.0, level - (click.t_ps - tagged) * self.tags_per_ps), click.t_ps
-                if level + 1.0 > self.buffer_tags:
+            if self.gap_ps:
+                level, tagged = max(0.0, level - (click.t_ps - tagged) / self.gap_ps), click.t_ps
+                if level + 1.0 > self.buffer_tags + 1e-6:  # a tie is for rounding to decide: none here
                     lost.append(click.t_ps)
                     continue
                 level += 1.0
