@@ -21,15 +21,19 @@ from distribution.eavesdroppers.timeshift import TimeShift
 from distribution.monitors.finding import Watch
 from distribution.monitors.limits import Limits
 from distribution.monitors.recordings import watch_tags
+from distribution.monitors.station import StationMonitor
 from distribution.outcomes import LinkOptics
 from distribution.scenario import Scenario
 from distribution.simulate import Simulation, simulate
 from distribution.source import Pulses, Statistics
 from distribution.twoqubit import linear
-from qkd.exchange.steps import Role
+from qkd.exchange.engine import Engine
+from qkd.exchange.steps import Role, Steps
+from qkd.exchange.transcript import Transcript
 from qkd.link import Link, SessionRecord, Side, run_to_end
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
+from qkd.station import Station
 from qkd.testing import MemoryVault
 from tests.attack_table import CASES, Case, metro
 from tests.commands import one_object, qkd
@@ -238,6 +242,27 @@ def test_a_blinded_bob_finds_out_by_himself() -> None:
     assert names(record, Role.BOB) == {Watch.BLINDING}
     assert names(record, Role.ALICE) == set()
     assert record.outcomes[-1][1].block.report.alarms == ("blinding",)
+
+
+@pytest.mark.parametrize("cuts", [1, 40])
+def test_a_station_shows_every_tag_to_its_monitor_once(cuts: int) -> None:
+    """Also those that wait for the end of a multiple click, and those after the last cut."""
+    tags = simulate(metro(), 0.1, np.random.default_rng(4)).alice
+    station = Station(2000, FixedBits("once"))
+
+    def role() -> Steps[None]:
+        for until_ps in np.linspace(0, int(tags.t_ps[-1]), cuts).astype(int).tolist():
+            yield from station.collect(until_ps)
+        yield from station.collect(1 << 60)
+
+    engine, source = Engine(Role.ALICE, role(), Transcript()), Replay(tags, simulated=True)
+    while engine.wants_tags is not None:
+        engine.feed(source.until(engine.wants_tags.until_ps))
+    direct = StationMonitor(2000)
+    direct.feed(tags)
+    direct.finish()
+    assert engine.done
+    assert station.monitor.findings() == direct.findings()
 
 
 def test_from_the_attack_to_the_alarm_by_commands(tmp_path: Path) -> None:
