@@ -109,6 +109,10 @@ class LinkSimulator:
             ClickStream(scenario.alice, parts[4], keep_truth),
             ClickStream(scenario.bob, parts[5], keep_truth),
         )
+        pulses = scenario.pairs.pulses
+        self._pulse = np.array([pulses.period_ps, pulses.width_ps] if pulses else [0.0, 0.0])
+        self._slots = np.array([stream.station.analyser.slot_ps for stream in self._streams])
+        self._seeds = np.array([stream.slot_seed for stream in self._streams])
         self._edge, self._height = _exponential_layers()
         self._normal = NORMAL.table()[None]
         self._state = parts[6].integers(1, 1 << 64, 4, dtype=np.uint64)
@@ -210,7 +214,6 @@ class LinkSimulator:
             self._count[3] = 0
             self._next_ps = self._next_gaps * float(self._block.colouring.gap_ps[0])
         block, colouring, (a, b) = self._block, self._block.colouring, self._streams
-        pulses = self.scenario.pairs.pulses
         t = generate(
             self._state,
             self._edge,
@@ -224,15 +227,15 @@ class LinkSimulator:
             block.line,
             block.spread,
             block.phase,
-            np.array([pulses.period_ps, pulses.width_ps] if pulses else [0.0, 0.0]),
+            self._pulse,
             colouring.keep,
             colouring.alias,
             colouring.kind,
             colouring.hits,
             colouring.late_ps,
             colouring.theta,
-            np.array([a.station.analyser.slot_ps, b.station.analyser.slot_ps]),
-            np.array([a.slot_seed, b.slot_seed]),
+            self._slots,
+            self._seeds,
             a.shares,
             b.shares,
             self._normal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from distribution.scenario import Station
 from distribution.tags import EMPTY, TimeTags
 from distribution.units import PS_PER_NS, PS_PER_S
 
-BATCH = 1 << 16
+BATCH = 1 << 15  # the arrays of a batch stay in a core's cache
 _NEVER = -(1 << 62)
 _DETECTOR = np.uint8(15)
 
@@ -41,9 +42,41 @@ class Stretch:
         return self.label >> np.uint8(4)
 
 
-def choice_table(station: Station) -> npt.NDArray[np.float64]:
-    """Cumulated shares of a station's bases."""
-    return np.cumsum([setting.share for setting in station.analyser.bases])
+class _Electronics(NamedTuple):
+    """What `kernels.settle.settle` wants to know of analyser, detectors and tagger, in its order."""
+
+    owner: Numbers
+    dead_ps: int
+    paralysable: bool
+    recovery_ps: float
+    afterpulse: float
+    decay: npt.NDArray[np.float64]
+    slot_ps: int
+    seed: np.uint64
+    shares: npt.NDArray[np.float64]
+    unit: Numbers
+    buffer: npt.NDArray[np.float64]
+
+
+def _electronics(station: Station, slot_seed: np.uint64, shares: npt.NDArray[np.float64]) -> _Electronics:
+    analyser, detectors, tagger = station.analyser, station.detectors, station.tagger
+    after, decay = detectors.afterpulsing, np.ones((1, 2))
+    if after is not None:
+        decay = np.stack([np.cumsum(after.share), np.array(after.decay_ns) * PS_PER_NS], axis=1)
+    gap_ps = PS_PER_S / tagger.max_rate_cps if tagger.max_rate_cps else 0.0
+    return _Electronics(
+        owner=np.zeros_like(analyser.owner) if detectors.mutes_station else analyser.owner,
+        dead_ps=detectors.dead_ps,
+        paralysable=detectors.paralysable,
+        recovery_ps=detectors.recovery_ns * PS_PER_NS,
+        afterpulse=after.probability if after else 0.0,
+        decay=decay,
+        slot_ps=analyser.slot_ps,
+        seed=slot_seed,
+        shares=shares,
+        unit=np.array(tagger.unit.as_integer_ratio(), np.int64),
+        buffer=np.array([gap_ps, float(tagger.buffer_tags)]),
+    )
 
 
 @dataclass(slots=True)
@@ -69,6 +102,7 @@ class ClickStream:
     time: Numbers = field(default_factory=lambda: np.empty(BATCH, np.int64))
     label: Codes = field(default_factory=lambda: np.empty(BATCH, np.uint8))
     pair: Numbers = field(init=False)
+    _electronics: _Electronics = field(init=False)
     _state: npt.NDArray[np.uint64] = field(init=False)
     _last: Numbers = field(init=False)
     _books: Numbers = field(default_factory=lambda: np.zeros(2, np.int64))
@@ -86,41 +120,27 @@ class ClickStream:
         self.response[: analyser.owner.size] = [tables[k] for k in analyser.owner]
         self.fixed[: analyser.owner.size] = delays
         self.early_ps = -min(0.0, float(self.response.min()) + float(delays.min()))
-        self.shares = choice_table(self.station)
+        self.shares = np.cumsum([setting.share for setting in analyser.bases])
         self.pair = np.empty(BATCH if self.numbered else 0, np.int64)
         self._state = self.rng.integers(1, 1 << 64, 4, dtype=np.uint64)
         self.slot_seed = np.uint64(self.rng.integers(0, 1 << 64, dtype=np.uint64))
+        self._electronics = _electronics(self.station, self.slot_seed, self.shares)
         self._last = np.full(analyser.owner.size, _NEVER, np.int64)
 
     def settle(self, n: int, safe_ps: int) -> int:
         """Make the first n clicks that no later click can precede ready; returns how many are left."""
-        detectors, tagger = self.station.detectors, self.station.tagger
-        after = detectors.afterpulsing
-        room = n + (n + PENDING if after else 0)
-        limited = tagger.max_rate_cps > 0
+        room = n + (n + PENDING if self.station.detectors.afterpulsing else 0)
+        limited = self.station.tagger.max_rate_cps > 0
         time, label = np.empty(room, np.int64), np.empty(room, np.uint8)
         pair, lost = np.empty(room if self.numbered else 0, np.int64), np.empty(room if limited else 0, np.int64)
         count = np.zeros(3, np.int64)
-        owner = np.zeros_like(self.station.analyser.owner) if detectors.mutes_station else self.station.analyser.owner
-        decay = np.array([after.decay_ns, np.cumsum(after.share)])[::-1].T.copy() if after else np.ones((1, 2))
-        decay[:, 1] *= PS_PER_NS
         settle(
             self.time,
             self.label,
             self.pair,
             n,
             safe_ps,
-            owner,
-            detectors.dead_ps,
-            detectors.paralysable,
-            detectors.recovery_ns * PS_PER_NS,
-            after.probability if after else 0.0,
-            decay,
-            self.station.analyser.slot_ps,
-            self.slot_seed,
-            self.shares,
-            np.array(tagger.unit.as_integer_ratio(), np.int64),
-            np.array([PS_PER_S / tagger.max_rate_cps if limited else 0.0, float(tagger.buffer_tags)]),
+            *self._electronics,
             self._state,
             self._last,
             self._books,

@@ -84,10 +84,9 @@ class TwoQubit:
 
     def density(self) -> npt.NDArray[np.complex128]:
         """Density matrix in the basis HH, HV, VH, VV, shape (4, 4)."""
-        weight = np.ones((4, 4))
+        weight = np.ones((4, 4), np.complex128)
         weight[1:, 0], weight[0, 1:], weight[1:, 1:] = self.alice, self.bob, self.correlation
-        rho: npt.NDArray[np.complex128] = np.tensordot(weight, _PRODUCTS, axes=2) / 4.0
-        return rho
+        return np.asarray(np.tensordot(weight, _PRODUCTS, axes=2) / 4.0, np.complex128)
 
     def mapped(self, alice: Matrix | None = None, bob: Matrix | None = None) -> TwoQubit:
         """The state after each photon's Stokes vector went through a linear map, shape (3, 3); None leaves it alone.

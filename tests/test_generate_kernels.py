@@ -110,7 +110,8 @@ class Case:
                 t = generate(
                     state, *_exponential_layers(), t, count[3], self.length, self.gap, self.tables, self.whole,
                     self.line, self.spread, self.phase, self.pulse, self.keep, self.alias, self.kind,
-                    self.hits.view(np.uint32)[..., 0], self.late, self.theta, self.slots, self.seed, *self.shares, self.normal, *self.responses,
+                    self.hits.view(np.uint32)[..., 0], self.late, self.theta, self.slots, self.seed, *self.shares,
+                    self.normal, *self.responses,
                     *self.fixed, *seen[0], *seen[1], count,
                 )  # fmt: skip
                 if count[3] == 2:

@@ -38,6 +38,7 @@ _LOW20 = np.uint64(0xFFFFF)
 _ROW = np.uint64(ROWS - 1)
 _BYTE = np.uint32(0xFF)
 _SECOND = np.uint32(0xFF00FF00)
+# To floating point by way of signed integers: the processor converts those in one step.
 _TO_UNIT = 1.0 / 9007199254740992.0
 _TO_STEP = np.float32(1.0 / 1048576.0)
 
@@ -52,7 +53,7 @@ def rare_gap(state: Any, edge: Any, height: Any, layer: Any, x: Any) -> Any:
             return x
         word = next_word(state)
         layer = np.int64(word & _LAYER)
-        x = np.float64(word >> _U11) * _TO_UNIT * edge[layer]
+        x = np.float64(np.int64(word >> _U11)) * _TO_UNIT * edge[layer]
     return x
 
 
@@ -61,7 +62,7 @@ def delay(word32: Any, table: Any, detector: Any) -> Any:
     """A random delay, ps: 12 bits choose the step of the table, 20 bits the place in it."""
     step = word32 >> _U20
     low = table[detector, step]
-    return low + (table[detector, step + _ONE] - low) * (np.float32(word32 & _LOW20) * _TO_STEP)
+    return low + (table[detector, step + _ONE] - low) * (np.float32(np.int64(word32 & _LOW20)) * _TO_STEP)
 
 
 @inlined
@@ -135,8 +136,9 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
     pair of bases, one column where neither side is active; whole int64[s, 2] reading of each clock at its start; line
     float64[s, 2, 3] fraction, rate and bend of the reading; spread float64[s, 2] dispersion; phase float64 time of a
     pulse. pulse float64[2] period (0: none) and width.
-    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint32[t, n] its
-    bytes, lowest first: two detectors of Alice, two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single pairs).
+    Per table: keep uint64[t, n], alias uint16[t, n], n a power of two; kind uint8[t, n]; hits uint32[t, n], its bytes,
+    lowest first, two detectors of Alice and two of Bob; late float64[t, n, 2]; theta float64[t] of clusters (0: single
+    pairs).
     Active analysers: slot_ps int64[2] (0: passive), seed uint64[2], share_* float64 cumulated.
     normal float32[1, 4097]; response_* float32[ROWS, 4097]; fixed_* float32[ROWS] delays. time_* int64, label_* uint8
     (detector, kind in bits 4 and up), pair_* int64 or empty: the output; count int64[4] = filled at Alice, at Bob,
@@ -253,7 +255,7 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
                     cell = cell_of(word, keep, alias, first, shift)
             word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
             layer = word & _LAYER
-            x = np.float64(word >> _U11) * _TO_UNIT * edge[layer]
+            x = np.float64(np.int64(word >> _U11)) * _TO_UNIT * edge[layer]
             if x >= edge[layer + _ONE]:
                 state[0], state[1], state[2], state[3] = s0, s1, s2, s3
                 x = rare_gap(state, edge, height, np.int64(layer), x)

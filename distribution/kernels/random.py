@@ -13,6 +13,7 @@ from distribution.kernels._jit import inlined, kernel
 
 _U11 = np.uint64(11)
 _U17 = np.uint64(17)
+# To floating point by way of signed integers: the processor converts those in one step.
 _TO_UNIT = 1.0 / 9007199254740992.0
 
 
@@ -49,7 +50,7 @@ def stepped(s0: Any, s1: Any, s2: Any, s3: Any) -> Any:
 @inlined
 def next_unit(state: Any) -> Any:
     """A float64 in [0, 1)."""
-    return np.float64(next_word(state) >> _U11) * _TO_UNIT
+    return np.float64(np.int64(next_word(state) >> _U11)) * _TO_UNIT
 
 
 @kernel
@@ -61,7 +62,7 @@ def basis_of_slot(time_ps: Any, slot_ps: Any, seed: Any, shares: Any) -> Any:
     z = seed + np.uint64(time_ps // slot_ps) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    u = np.float64((z ^ (z >> np.uint64(31))) >> _U11) * _TO_UNIT
+    u = np.float64(np.int64((z ^ (z >> np.uint64(31))) >> _U11)) * _TO_UNIT
     basis = 0
     while basis < shares.size - 1 and u >= shares[basis]:
         basis += 1

@@ -120,7 +120,8 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     shares: see `generate`; unit int64[2] numerator and denominator of the tagger's resolution in ps; buffer
     float64[2] ps per tag that leaves it (0: no limit) and its size.
     Moved on: state uint64[4]; last int64[detectors] when each was last blinded; books int64[2] clicks until the next
-    afterpulse is due (0: not drawn yet), afterpulses that wait; level float64[1] when the buffer will be empty; waiting int64, waiting_label uint8.
+    afterpulse is due (0: not drawn yet), afterpulses that wait; level float64[1] when the buffer will be empty;
+    waiting int64, waiting_label uint8.
     Out: out_*; lost int64[out] times of tags that found the buffer full, or empty; count int64[3] = clicks written,
     left at the front, lost.
     """
