@@ -13,6 +13,7 @@ from cli import output
 from qkd.errors import ParameterError
 
 if TYPE_CHECKING:
+    from distribution.outcomes import Eavesdropper
     from distribution.scenario import Scenario
 
 FILES = {"alice": "alice.a1.ts", "bob": "bob.a1.ts", "truth": "truth.json"}
@@ -88,7 +89,7 @@ def command(
         "offset_ps": recording.truth.offset_ps,
         "drift_ppm": recording.truth.drift_ppm,
         "pairs_in_both_files": int(recording.truth.partners()[0].size),
-        **({} if attack else _expectation(link, intercept)),
+        **_expectation(link, eve),
     }
     _write_truth(paths["truth"], truth)
     _report(paths, truth, as_json)
@@ -112,14 +113,13 @@ def _refuse_too_many(link: Scenario, seconds: float) -> None:
         )
 
 
-def _expectation(link: Scenario, intercept: float) -> dict[str, float]:
+def _expectation(link: Scenario, eve: Eavesdropper | None) -> dict[str, float]:
     """What the closed forms expect at a coincidence window of 1 ns, full width."""
-    from distribution.eavesdropper import InterceptResend
     from distribution.model import link_model
     from distribution.states import Basis
 
     window_ps = 1000
-    model = link_model(link, InterceptResend(intercept))
+    model = link_model(link, eve)
     return {
         "window_ps": window_ps,
         "expected_qber_z": model.qber(window_ps, Basis.Z),
