@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import drawing, output, pair_fields
+from cli import drawing, output, pair_fields, watching
 from qkd.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def _one(
     _refuse_options_of_pairs(others)
     recording = read(path, sync_period_ps=sync_period_ps)
     fields = _singles(recording)
-    rows = _singles_rows(fields)
+    watched, watched_rows = watching.of_one(recording)
+    rows = _singles_rows(fields) + watched_rows
+    fields |= watched
     pair = _channel_pair(recording, channels)
     if pair is None:
         return fields, rows, None
@@ -154,10 +156,12 @@ def _two(
     by_side: dict[str, dict[str, Any]] = {"a": _singles(first), "b": _singles(second)}
     fields: dict[str, Any] = {key: {side: by_side[side][key] for side in by_side} for key in by_side["a"]}
     fields |= _pair_fields(report) | pair_fields.measured(report, known)
+    watched, watched_rows = watching.of_two(first, second, report)
+    fields |= watched
     if epochs is not None:
         pair_fields.write_epochs(epochs, fields.get("epochs", []))
     rows = [(f"{side}: {name}", text) for side in by_side for name, text in _singles_rows(by_side[side])]
-    return fields, rows + _pair_rows(fields), report.delays
+    return fields, rows + _pair_rows(fields) + watched_rows, report.delays
 
 
 def _half_range_ps(chosen_ns: float | None, otherwise_ns: float) -> int:

@@ -32,6 +32,7 @@ class _Progress:
     started: float = field(default_factory=time.monotonic)
     blocks: dict[str, dict[int, dict[str, Any]]] = field(default_factory=lambda: {"alice": {}, "bob": {}})
     abort: dict[str, Any] | None = None
+    alarms: set[str] = field(default_factory=set)
     last: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
 
@@ -182,6 +183,9 @@ def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
                 f" QBER Z {event['qber_z']:.2%} X {event['qber_x']:.2%}, f {event['f']:.3f},"
                 f" {event['secret_bits']} secret bits"
             )
+    elif kind == "alarm":
+        progress.alarms.add(event["monitor"])
+        output.say(f"{progress.seconds:5.1f} s  alarm at {name}: {event['text']}")
     elif kind == "abort":
         progress.abort = progress.abort or event
 
@@ -251,6 +255,8 @@ def _abort_code(reason: str) -> output.Exit:
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
     return str(value)
 
 
@@ -264,4 +270,4 @@ def _summary(progress: _Progress, protocol: str, matched: int) -> dict[str, Any]
     if progress.abort:
         fields |= {k: progress.abort[k] for k in ("qber_z", "qber_x") if k in progress.abort}
         fields |= {"abort": progress.abort["reason"], "abort_text": progress.abort["text"]}
-    return fields | {"blocks": len(reports), "keys_fetched": matched}
+    return fields | {"alarms": sorted(progress.alarms), "blocks": len(reports), "keys_fetched": matched}

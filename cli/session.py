@@ -121,14 +121,20 @@ def _report(record: SessionRecord, simulated: bool, seconds: float, as_json: boo
         simulated=simulated,
         keys_match=match,
         seconds=seconds,
-    ) | {"blocks": len(record.outcomes), "aborted_blocks": len(record.aborts)}
+    ) | {"blocks": len(record.outcomes), "aborted_blocks": len(record.aborts), **_alarms(record)}
     if as_json:
         output.emit("qkd.session.v1", fields)
     else:
-        output.table([(name, f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in fields.items()])
+        output.table([(name, _shown(value)) for name, value in fields.items() if name != "alarm_findings"])
         click.echo("keys match" if match else "KEYS DIFFER")
     if not match:
         raise click.exceptions.Exit(output.Exit.NOT_AUTHENTIC)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _emit_abort(record: SessionRecord, simulated: bool, seconds: float) -> None:
@@ -137,4 +143,17 @@ def _emit_abort(record: SessionRecord, simulated: bool, seconds: float) -> None:
     error = record.aborts[-1]
     fields = summarise([], protocol="bbm92", simulated=simulated, keys_match=False, seconds=seconds)
     fields |= {k: v for k, v in vars(error).items() if k in ("qber_z", "qber_x")}
+    fields |= _alarms(record)
     output.emit("qkd.session.v1", fields | {"abort": type(error).__name__, "abort_text": str(error)})
+
+
+def _alarms(record: SessionRecord) -> dict[str, Any]:
+    """What the monitors of both stations raised: names, and findings in full."""
+    findings = {role.value: alarms for role, alarms in record.alarms.items()}
+    for station, alarms in findings.items():
+        for alarm in alarms:
+            output.say(f"alarm at {station}: {alarm.text}")
+    return {
+        "alarms": sorted({alarm.watch.value for alarms in findings.values() for alarm in alarms}),
+        "alarm_findings": {station: [alarm.fields() for alarm in alarms] for station, alarms in findings.items()},
+    }

@@ -19,6 +19,7 @@ from cli import output
 @click.option("--bob-port", type=click.IntRange(0, 65535), default=5002, show_default=True, help="0 = any free one.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the simulation; drawn and printed when absent.")
 @click.option("--eve", type=click.FloatRange(0, 1), default=0.0, help="Fraction of Bob's photons she intercepts.")
+@click.option("--attack", metavar="NAME[:KEY=VALUE,...]", help="Another eavesdropper, by name or from a TOML file.")
 @click.option("--pace", type=click.FloatRange(0, min_open=True), default=1.0, help="Simulated seconds per second.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after so much simulated time.")
 def command(
@@ -28,6 +29,7 @@ def command(
     bob_port: int,
     seed: int | None,
     eve: float,
+    attack: str | None,
     pace: float,
     seconds: float | None,
 ) -> None:
@@ -40,7 +42,7 @@ def command(
     """
     import numpy as np
 
-    from distribution.eavesdropper import InterceptResend
+    from distribution.eavesdroppers.named import at_work, link_under
     from distribution.errors import ParameterError
     from distribution.live import LiveSource
     from distribution.scenario import load_scenario
@@ -49,8 +51,9 @@ def command(
     if seed is None:
         seed = secrets.randbits(32)
         output.say(f"seed {seed}")
-    loaded = load_scenario(scenario)
-    simulator = LinkSimulator(loaded, np.random.default_rng(seed), InterceptResend(eve) if eve else None)
+    attacker = at_work(eve, attack)
+    loaded = link_under(attacker, load_scenario(scenario))
+    simulator = LinkSimulator(loaded, np.random.default_rng(seed), attacker)
     live = LiveSource(simulator, device=f"simulated: {loaded.title}", pace=pace)
 
     async def serve() -> None:

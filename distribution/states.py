@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
 
 from distribution.bounds import require
 from distribution.errors import ParameterError
@@ -38,14 +37,6 @@ class BellState(Enum):
         if basis is Basis.Z:
             return self in (BellState.PSI_PLUS, BellState.PSI_MINUS)
         return self in (BellState.PHI_MINUS, BellState.PSI_MINUS)
-
-
-class Correlations(Protocol):
-    """Anything that predicts the outcomes of two linear analysers."""
-
-    def correlator(self, alice_rad: float, bob_rad: float) -> float:
-        """E = P(equal) - P(different) at the two analyser angles."""
-        ...
 
 
 def _signs(state: BellState) -> tuple[int, int]:

@@ -32,7 +32,8 @@ class ClockJump(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         require("at_s", self.at_s, 0.0, 1e8)
-        require("step_ps", self.step_ps, -PS_PER_S, PS_PER_S)
+        # Back by no more than a millisecond: all that is read twice must be kept and put in order.
+        require("step_ps", self.step_ps, -PS_PER_S // 1000, PS_PER_S)
 
 
 class StationClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

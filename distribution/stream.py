@@ -154,7 +154,16 @@ class ClickStream:
         )
         done, left, gone = (int(c) for c in count)
         self._ready.append(Stretch(time[:done], label[:done], pair[:done], lost[:gone]))
+        if left > self.time.size // 2:
+            self._grow()
         return left
+
+    def _grow(self) -> None:
+        """More room, for a clock that jumps back so far that most of a batch must wait for what comes before it."""
+        more = self.time.size
+        self.time = np.concatenate([self.time, np.empty(more, np.int64)])
+        self.label = np.concatenate([self.label, np.empty(more, np.uint8)])
+        self.pair = np.concatenate([self.pair, np.empty(more if self.numbered else 0, np.int64)])
 
     def take(self, from_ps: int, until_ps: int) -> Stretch:
         """The ready clicks in from_ps <= t < until_ps; those before are dropped."""

@@ -177,6 +177,7 @@ def _block(
         eps_sec=params.eps_sec,
         eps_cor=params.eps_cor,
         label=LABEL + ("; simulated source" if start.simulated else ""),
+        alarms=evidence.sifted.alarms,
     )
     return SecretBlock(
         number=number,

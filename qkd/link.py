@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
+from distribution.monitors.finding import Finding
 from qkd import bbm92
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
@@ -109,10 +110,11 @@ class Link:
 
 @dataclass(slots=True)
 class SessionRecord:
-    """All blocks of a session over recordings, good and bad."""
+    """All blocks of a session over recordings, good and bad, and what each station's monitors raised."""
 
     outcomes: list[tuple[Outcome, Outcome]] = field(default_factory=list)
     aborts: list[ProtocolAborted] = field(default_factory=list)
+    alarms: dict[Role, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 def run_to_end(link: Link) -> SessionRecord:
@@ -124,15 +126,22 @@ def run_to_end(link: Link) -> SessionRecord:
         QkdError: anything but an abort of the protocol.
     """
     record = SessionRecord()
-    while True:
-        try:
-            for outcomes in link.blocks():
-                record.outcomes.append(outcomes)
-            return record
-        except ProtocolAborted as error:
-            ended = any(side.station is None or side.station.exhausted for side in (link.alice, link.bob))
-            leftover = ended and isinstance(error, KeyTooShort) and bool(record.outcomes)
-            if not leftover:
-                record.aborts.append(error)
-            if ended:
-                return record
+    while not _one_run(link, record):
+        pass
+    for role, side in ((Role.ALICE, link.alice), (Role.BOB, link.bob)):
+        record.alarms[role] = side.station.alarms if side.station else ()
+    return record
+
+
+def _one_run(link: Link, record: SessionRecord) -> bool:
+    """Blocks from one handshake on; True when the tags are used up."""
+    try:
+        for outcomes in link.blocks():
+            record.outcomes.append(outcomes)
+        return True
+    except ProtocolAborted as error:
+        ended = any(side.station is None or side.station.exhausted for side in (link.alice, link.bob))
+        leftover = ended and isinstance(error, KeyTooShort) and bool(record.outcomes)
+        if not leftover:
+            record.aborts.append(error)
+        return ended

@@ -109,6 +109,8 @@ class BlockReport:
         secret_bits: what the finite-key bound gave; delivered_bits: what remained after the pad refill.
         auth_bits_used, auth_bits_refilled: one-time pad bits spent on tags, and bits put back.
         eps_sec, eps_cor, eps_auth: failure probabilities of this block's key.
+        alarms: side-channel monitors of this station that had raised an alarm by the end of the block; of a sum, of
+            any block.
     """
 
     block: int = -1
@@ -137,12 +139,14 @@ class BlockReport:
     eps_cor: float = 0.0
     eps_auth: float = 0.0
     label: str = field(default="")
+    alarms: tuple[str, ...] = ()
 
     def __add__(self, other: BlockReport) -> BlockReport:
         mine, theirs = asdict(self), asdict(other)
         label = self.label or other.label
-        summed = {k: mine[k] + theirs[k] for k in mine if k not in ("block", "label")}
-        return BlockReport(block=-1, label=label, **summed)
+        alarms = tuple(sorted({*self.alarms, *other.alarms}))
+        summed = {k: mine[k] + theirs[k] for k in mine if k not in ("block", "label", "alarms")}
+        return BlockReport(block=-1, label=label, alarms=alarms, **summed)
 
     @property
     def sifted_bits(self) -> int:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from distribution.clock import acquire
 from distribution.clock_tracker import ClockTracker
 from distribution.coarsen import bin_centres_ps, bin_numbers
-from distribution.coincidence import match
+from distribution.coincidence import Matches, match
+from distribution.monitors.pairs import PairMonitor
 from distribution.states import Basis
 from distribution.units import PS_PER_S, seconds_to_ps
 from qkd.bits import Bits, pack, unpack
@@ -44,6 +45,7 @@ class SiftedBlock:
         detections, double_clicks: this station's events during the block.
         coincidences: pairs in any bases (Alice), -1 at Bob, who is not told.
         ended: one of the taggers has no more.
+        alarms: names of the monitors that have raised an alarm at this station so far.
     """
 
     basis: Bits
@@ -52,6 +54,7 @@ class SiftedBlock:
     double_clicks: int
     coincidences: int
     ended: bool
+    alarms: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.bit.size)
@@ -75,7 +78,7 @@ class _Growing:
         self.bits.append(bit)
         self.size += bit.size
 
-    def close(self, *, coincidences: int, ended: bool) -> SiftedBlock:
+    def close(self, station: Station, *, coincidences: int, ended: bool) -> SiftedBlock:
         empty = np.empty(0, np.uint8)
         return SiftedBlock(
             np.concatenate([empty, *self.bases]),
@@ -84,6 +87,7 @@ class _Growing:
             self.double_clicks,
             coincidences,
             ended,
+            tuple(sorted({alarm.watch.value for alarm in station.alarms})),
         )
 
 
@@ -109,7 +113,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         station.sifted += index.size
         pending = NO_EVENTS
         ended = answer.ended
-    return block.close(coincidences=-1, ended=ended)
+    return block.close(station, coincidences=-1, ended=ended)
 
 
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
@@ -132,10 +136,12 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         block.keep(events.basis[ours[same]], events.bit[ours[same]])
         station.sifted += int(same.sum())
         ended = theirs.ended or station.exhausted
+        if ended and station.pair_monitor is not None:
+            station.pair_monitor.finish()
         width, deltas = pack_ascending(index[same])
         yield from send(Kept(int(same.sum()), width, deltas, ended))
         theirs = _Announced(theirs)
-    return block.close(coincidences=block.coincidences, ended=ended)
+    return block.close(station, coincidences=block.coincidences, ended=ended)
 
 
 def _inversion(params: SessionParameters) -> Bits:
@@ -268,13 +274,31 @@ def _coincidences(
         aligned = station.tracker.align(station.events.t_ps, theirs.t_ps)
     except ClockNotFound:
         station.tracker = None
+        station.lose_pairs()
         raise
     events = station.take_events()
     found = match(events.t_ps, aligned, params.window_ps)
     end_ps = int(aligned[-1]) if aligned.size else -LAST_PS
+    _watch(station, params, events, theirs, found, aligned)
     done = int(np.searchsorted(events.t_ps, end_ps - params.window_ps))
     if found.index_a.size:
         done = max(done, int(found.index_a[-1]) + 1)
     station.events = events.from_index(done)
     used = Events(events.t_ps[:done], events.basis[:done], events.bit[:done], events.double_clicks)
     return used, found.index_a, found.index_b
+
+
+def _watch(
+    station: Station,
+    params: SessionParameters,
+    events: Events,
+    theirs: _Announced,
+    found: Matches,
+    aligned: npt.NDArray[np.int64],
+) -> None:
+    """Show the pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
+    if station.pair_monitor is None:
+        station.pair_monitor = PairMonitor(params.window_ps, station.limits)
+    own = 2 * events.basis[found.index_a] + events.bit[found.index_a]
+    delay_ps = found.delay_ps(events.t_ps, aligned)
+    station.pair_monitor.feed(events.t_ps[found.index_a], delay_ps, own, theirs.basis[found.index_b])

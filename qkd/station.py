@@ -19,6 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.clock_tracker import ClockTracker
+from distribution.monitors.finding import Finding
+from distribution.monitors.limits import Limits
+from distribution.monitors.pairs import PairMonitor
+from distribution.monitors.station import StationMonitor
 from distribution.tags import EMPTY, TimeTags, join
 from qkd.bits import Bits
 from qkd.errors import ParameterError
@@ -119,16 +123,19 @@ class Station:
     Args:
         double_click_ps: see `group_clicks`.
         secrets: source of secret bits for double clicks.
+        limits: tolerances of the monitors.
 
     Attributes:
         events: collected and not yet used.
         ended: the tagger has no more.
         tracker: the clock, once Alice found it.
+        monitor: watches this station's own tags.
+        pair_monitor: watches the matched pairs; Alice's, once she matches.
         reached_ps: how far the stream has been asked for, None before its first tag.
         detections, sifted: running totals, for whoever watches.
     """
 
-    def __init__(self, double_click_ps: int, secrets: SecretBits) -> None:
+    def __init__(self, double_click_ps: int, secrets: SecretBits, limits: Limits | None = None) -> None:
         self._double_click_ps = double_click_ps
         self._secrets = secrets
         self._tail = EMPTY
@@ -136,6 +143,9 @@ class Station:
         self.events = NO_EVENTS
         self.ended = False
         self.tracker: ClockTracker | None = None
+        self.limits = limits or Limits()
+        self.monitor = StationMonitor(double_click_ps, self.limits)
+        self.pair_monitor: PairMonitor | None = None
         self.reached_ps: int | None = None
         self.detections = 0
         self.sifted = 0
@@ -145,6 +155,11 @@ class Station:
     def exhausted(self) -> bool:
         """True when the tagger has ended and all that it gave is used."""
         return self.ended and not len(self.events) and not len(self._tail)
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """What the monitors have raised in the life of this station; they tell, and change nothing."""
+        return self.monitor.alarms + (self.pair_monitor.alarms if self.pair_monitor else ())
 
     @property
     def first_ps(self) -> int:
@@ -171,11 +186,17 @@ class Station:
         self.ended = chunk.ended
         ready = TimeTags(tags.t_ps[:cut], tags.channel[:cut])
         events = group_clicks(ready, self._double_click_ps, self._secrets, self._gap_edges)
+        self._watch(ready)
         # An edge is of no more use once it is out of reach of all clicks that are still to be grouped.
         first_ps = int(self._tail.t_ps[0]) if len(self._tail) else until_ps
         self._gap_edges = [e for e in self._gap_edges if e > min(first_ps, until_ps) - self._double_click_ps]
         self.detections += len(events)
         self.events = join_events(self.events, events)
+
+    def _watch(self, tags: TimeTags) -> None:
+        self.monitor.feed(tags)
+        if self.ended:
+            self.monitor.finish()
 
     def _last_complete(self, tags: TimeTags, until_ps: int) -> int:
         """Index of the first tag whose event may still grow with a click at or after `until_ps`."""
@@ -198,3 +219,10 @@ class Station:
         self.events = NO_EVENTS
         self.next_epoch_ps = None
         self.reached_ps = None
+        self.monitor.restart()
+        self.lose_pairs()
+
+    def lose_pairs(self) -> None:
+        """Tell the monitor that the stream of pairs breaks off here."""
+        if self.pair_monitor is not None:
+            self.pair_monitor.restart()

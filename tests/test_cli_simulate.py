@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distribution.formats.generic import read_npz
 from distribution.formats.s15 import read_a1
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
@@ -95,3 +96,15 @@ def test_usage_errors_leave_nothing_behind(tmp_path: Path, arguments: list[str],
     assert named in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_more_than_four_channels_need_another_format(tmp_path: Path) -> None:
+    scenario = "lab-six-detectors-pulsed"
+    refused = qkd(scenario, "--out", tmp_path / "out", "--seconds", SECONDS)
+    assert refused.returncode == 2
+    assert "--format npz" in refused.stderr
+    done = qkd(scenario, "--out", tmp_path / "out", "--seconds", SECONDS, "--seed", "3", "--format", "npz", "--json")
+    truth = json.loads(done.stdout)
+    assert set(read_npz(tmp_path / "out" / "alice.npz").tags.counts()) == set(range(6))
+    assert truth["afterpulses_bob"] > 0
+    assert truth["lost_in_tagger_alice"] == 0

@@ -202,6 +202,14 @@ class TestClocks:
             within = (run.alice.t_ps[i] > low * 1e12 + 10) & (run.alice.t_ps[i] < high * 1e12 - 10)
             assert (step[within] == expected).all()
 
+    def test_a_far_jump_back_waits_for_its_tags(self) -> None:
+        # 1 ms back: a thousand tags at either side of it are in each other's way; none is lost, all are in order.
+        back = StationClock(offset_s=0.1, jumps=(ClockJump(at_s=0.05, step_ps=-1_000_000_000),))
+        bright = link(Station(), Station(clock=back), pairs_per_s=4e6)
+        run = simulate(bright, 0.1, np.random.default_rng(15))
+        assert (np.diff(run.bob.t_ps) >= 0).all()
+        assert abs(len(run.alice) - len(run.bob) - 4000) < 5 * math.sqrt(4000)  # the last 1 ms is not due yet
+
     def test_a_walk_is_as_rough_as_it_says(self) -> None:
         # Frequency of 4000 steps of 0.1 s: changes are independent, sigma 10 ppb sqrt(0.1); known to 1.1 %.
         course = StationClock(walk_ppb=10.0).start(np.random.default_rng(8))

@@ -15,7 +15,8 @@ import pytest
 from distribution.analyser import Analyser, Setting
 from distribution.detector import Afterpulsing, Detectors, Response
 from distribution.eavesdropper import BREIDBART, InterceptResend
-from distribution.model import error_fraction, link_model
+from distribution.errors import ParameterError
+from distribution.model import correlator, error_fraction, link_model
 from distribution.outcomes import Eavesdropper
 from distribution.scenario import Scenario, Station
 from distribution.simulate import Simulation, simulate
@@ -134,3 +135,26 @@ def test_no_eavesdropper_of_two_bases_or_one_escapes() -> None:
         for basis in Basis:
             n = counts[2 * basis.value : 2 * basis.value + 2, 2 * basis.value : 2 * basis.value + 2].sum()
             assert abs(error_fraction(counts, BellState.PHI_PLUS, basis) - 0.25) < 5 * math.sqrt(0.25 * 0.75 / n)
+
+
+def test_chsh_of_ekerts_settings() -> None:
+    # Alice 0, 45 and Bob 22.5, 67.5 degrees: S = sqrt(2) (V_z + V_x), less what accidentals and darks take.
+    scenario, _ = LINKS["ekert"]
+    model = link_model(scenario)
+    ideal = math.sqrt(2) * (0.96 + 0.94)
+    assert 0.95 * ideal < model.chsh(500, (0, 2), (0, 2)) < ideal
+    # Twice the same basis: E(a, b) - E(a, b') + E(a, b) + E(a, b') has no way above 2.
+    assert model.chsh(500, (0, 0), (0, 2)) < 2.0
+    run = simulate(scenario, 2.0, np.random.default_rng(22))
+    counts = count_pairs(run, 500, (6, 6))
+    for i in (0, 2):
+        for j in (0, 2):
+            n = counts[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].sum()
+            expected = model.correlator(500, i, j)
+            assert n > 4000
+            assert abs(correlator(counts, i, j) - expected) < 5 * math.sqrt((1 - expected**2) / n)
+
+
+def test_nothing_to_correlate_is_said() -> None:
+    with pytest.raises(ParameterError, match="basis 1"):
+        correlator(np.diag([1, 1, 0, 0]), 1, 1)

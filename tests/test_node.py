@@ -37,6 +37,8 @@ def node(link: LiveLink, role: str = "alice") -> object:
         ('role = "alice"', 'role = "carol"', 2, "carol"),
         ("[session]", "[session]\nwindow = 3", 2, "session.window"),
         ("[session]", "[extra]\n[session]", 2, "extra"),
+        ("[session]", "[monitors]\nfalse_alarm = 7\n[session]", 2, "false_alarm = 7"),
+        ("[session]", "[monitors]\nlimit = 7\n[session]", 2, "monitors.limit"),
         ("block_bits = 20000", "block_bits = 1", 2, "block_bits"),
         ("block_bits = 20000", 'block_bits = "many"', 2, "block_bits"),
         ('pre_shared = "pre-shared"', 'pre_shared = "nowhere"', 2, "nowhere"),

@@ -71,7 +71,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     assert "metro" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["metro", "edinburgh-36db"])
+@pytest.mark.parametrize("name", ["metro", "edinburgh-36db", "lab-six-detectors-pulsed"])
 def test_shipped_scenarios_load_and_say_where_they_come_from(name: str) -> None:
     assert name in shipped_scenarios()
     assert load_scenario(name).source

@@ -292,6 +292,17 @@ class TestResponse:
         with pytest.raises(ParameterError):
             Response(**fields)
 
+    def test_a_measured_histogram_comes_back(self) -> None:
+        # Two steps, 1 : 3, and an empty bin between: 1e5 draws from the table by its own rule.
+        edges, counts = [0.0, 100.0, 150.0, 200.0], [1.0, 0.0, 3.0]
+        table = Response.from_histogram(edges, counts).table()
+        place = np.random.default_rng(14).random(100_000) * 4096
+        drawn = np.interp(place, np.arange(4097), table) + (50.0 + 3 * 175.0) / 4
+        share = np.histogram(drawn, edges)[0] / 1e5
+        assert share == pytest.approx([0.25, 0.0, 0.75], abs=5 * math.sqrt(0.25 * 0.75 / 1e5))
+        with pytest.raises(ParameterError, match="3 counts"):
+            Response.from_histogram(edges[:-1], counts)
+
 
 class TestStates:
     @pytest.mark.parametrize("state", list(BellState))

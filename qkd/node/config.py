@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from distribution.monitors.limits import Limits
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Role
 from qkd.session import SessionParameters
@@ -114,6 +115,7 @@ class NodeConfig:
     store: StoreConfig
     api: ApiConfig
     session: SessionParameters = field(default_factory=SessionParameters)
+    monitors: Limits = field(default_factory=Limits)
     folder: Path = Path()
 
     def path(self, name: str) -> Path:
@@ -163,6 +165,7 @@ _SECTIONS: dict[str, type] = {
     "store": StoreConfig,
     "api": ApiConfig,
     "session": SessionParameters,
+    "monitors": Limits,
 }
 
 
@@ -252,4 +255,8 @@ remote_saes = ["sae-b"]
 window_ps = 1000                  # coincidence window, full width
 block_bits = 200000               # sifted bits per block
 qber_limit = 0.11
+
+[monitors]                        # side-channel monitors of this station; the two ends may differ
+station_dead_ps = 0               # a tagger with one dead time for all its inputs: that time
+pulse_period_ps = 0               # a pulsed source: its period
 """

@@ -1,6 +1,6 @@
 """`qkd node`: feed, line, store and key API of one station, put together from its configuration.
 
-Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, abort, ended.
+Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, alarm, abort, ended.
 `progress` and `ended` carry the feed's counters (`distribution.health`) in "feed".
 Keys that are in store are served even when no new ones can be made.
 """
@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp.web import AppRunner
 
 from distribution.delivery import Site, TagSource, open_source
+from distribution.monitors.finding import Finding
 from qkd.errors import KeyStoreError, ParameterError, QkdError
 from qkd.exchange.steps import Role
 from qkd.kms import pki
@@ -31,6 +32,7 @@ from qkd.node.lines import Caller, LineKeeper, Listener, cannot_listen
 from qkd.node.stationloop import StationLoop
 from qkd.randomness import OperatingSystemBits
 from qkd.session import BlockReport
+from qkd.station import Station
 
 log = logging.getLogger("qkd.node")
 
@@ -87,6 +89,7 @@ class Node:
         self._store = open_store(config)
         self._loop: StationLoop | None = None
         self._last_line = ("", "")
+        self._told: list[Finding] = []
 
     async def run(self) -> None:
         """Serve until cancelled; the key API goes on when a recording has ended.
@@ -113,6 +116,7 @@ class Node:
             on_block=self._on_block,
             on_abort=self._on_abort,
             on_line=self._on_line,
+            limits=self._config.monitors,
         )
         lines = self._line_keeper(loop)
         await lines.open()
@@ -184,6 +188,8 @@ class Node:
             self._emit({"event": "line", "state": state, "why": why})
 
     def _on_block(self, report: BlockReport) -> None:
+        if self._loop is not None:
+            self._tell_alarms(self._loop.station)
         stock = self._store.stored_key_count()
         rates = {"qber_z": report.qber_z, "qber_x": report.qber_x, "f": report.f, "eps_total": report.eps_total}
         self._emit({"event": "block", **asdict(report), **rates, "stored_keys": stock})
@@ -194,10 +200,19 @@ class Node:
         if isinstance(error, KeyStoreError):
             log.error("%s", error)
 
+    def _tell_alarms(self, station: Station) -> None:
+        """Every alarm of the station's monitors is told once."""
+        for alarm in station.alarms:
+            if alarm not in self._told:
+                self._told.append(alarm)
+                log.warning("alarm: %s", alarm.text)
+                self._emit({"event": "alarm", **alarm.fields(), "text": alarm.text})
+
     async def _watch(self, loop: StationLoop) -> None:
-        """Report running totals once a second."""
+        """Report running totals, and new alarms, once a second."""
         while True:
             await asyncio.sleep(PROGRESS_S)
             station = loop.station
+            self._tell_alarms(station)
             totals = {"detections": station.detections, "sifted": station.sifted}
             self._emit({"event": "progress", **totals, "feed": self._feed_health()})

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
 from distribution.health import SourceHealth
+from distribution.monitors.limits import Limits
 from qkd import bbm92
 from qkd.block import Vault
 from qkd.errors import (
@@ -59,6 +60,7 @@ class StationLoop:
         on_block: called with each committed block's report.
         on_abort: called with the error of each block that gave no key.
         on_line: called with "up" after a handshake and with "down" and the reason when a line is lost.
+        limits: tolerances of the side-channel monitors.
     """
 
     role: Role
@@ -70,11 +72,12 @@ class StationLoop:
     on_block: Callable[[BlockReport], None]
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
+    limits: Limits = field(default_factory=Limits)
     station: Station = field(init=False)
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
 
     def __post_init__(self) -> None:
-        self.station = Station(self.params.double_click_ps, self.secrets)
+        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
 
     @property
     def feed_health(self) -> SourceHealth:
@@ -157,7 +160,7 @@ class StationLoop:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
         self._earlier += self.source.health
         self.source.close()
-        self.station = Station(self.params.double_click_ps, self.secrets)
+        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
         while True:
             try:
                 self.source = await asyncio.to_thread(self.reopen)
