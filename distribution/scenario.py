@@ -73,18 +73,18 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             basis: where an active analyser is turned to; None: passive, all bases at once.
         """
         analyser, bases = self.analyser, self.analyser.bases
-        open_to = np.array([setting.share for setting in bases])
+        noise = self.detectors.noise_cps(analyser.detectors)[analyser.owner]
+        share = np.array([setting.share for setting in bases])
         if analyser.active:
-            open_to = np.zeros(len(bases))
-            open_to[basis or 0] = 1.0
-        dark = self.detectors.noise_cps(analyser.detectors)[analyser.owner]
-        split = np.repeat(open_to, 2)
-        lit = dark * np.ceil(split) if analyser.active else dark
+            # Turned to one basis, all light and all dark counts are its two channels'.
+            share = np.zeros(len(bases))
+            share[basis or 0] = 1.0
+            noise = noise * np.repeat(share, 2)
         return SideOptics(
-            share=open_to,
+            share=share,
             axis=np.array([setting.axis for setting in bases]),
             efficiency=self.efficiencies * (arm.transmittance * heralding),
-            noise_cps=lit + arm.background_cps * split / 2.0 * self.efficiencies,
+            noise_cps=noise + arm.background_cps * np.repeat(share, 2) / 2.0 * self.efficiencies,
         )
 
 
