@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 
-from distribution.clock_fit import follow, promise
+from distribution.clock_fit import follow
 from distribution.clock_model import PPM, Acquisition, ClockModel
+from distribution.clock_ridge import promise
 from distribution.clock_search import EFFORTS, Candidate, candidates
 from distribution.clock_tracker import ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
@@ -29,7 +30,7 @@ _NEEDED_SCORE = 8.0  # a peak this many standard deviations high is found practi
 
 
 def acquire(a_ps: TimesPs, b_ps: TimesPs, *, uncertainty_s: float = 1.0, max_drift_ppm: float = 10.0) -> Acquisition:
-    """Find offset and drift of Bob's clock against Alice's.
+    """Find offset, drift and acceleration of Bob's clock against Alice's.
 
     Args:
         a_ps, b_ps: shape (n,) and (m,), int64, ps, ascending: detection times of all detectors of a station, each on
