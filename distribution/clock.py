@@ -10,19 +10,24 @@ here with a short burst of one side, counted rather than estimated significance,
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from distribution.clock_fit import follow
-from distribution.clock_model import PPM, Acquisition, ClockModel
+from distribution.clock_model import PPM, Acquisition, ClockModel, KnownClock
 from distribution.clock_ridge import promise
 from distribution.clock_search import EFFORTS, Candidate, candidates
+from distribution.clock_servo import REACH_PS, Servo
 from distribution.clock_tracker import ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.tags import TimesPs
 from distribution.times import ascending_times
 from distribution.units import PS_PER_S, seconds_to_ps
 
-__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "ClockTracker", "acquire"]
+__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "ClockTracker", "KnownClock", "acquire"]
 
 FALSE_ALARM_LIMIT = 1e-9
 _LEAST_EVENTS = 10
@@ -59,8 +64,25 @@ def acquire(a_ps: TimesPs, b_ps: TimesPs, *, uncertainty_s: float = 1.0, max_dri
         seen = candidates(a, b, uncertainty_ps=uncertainty_ps, max_drift=max_drift, effort=effort)
         found = _best(a, b, seen, uncertainty_ps, max_drift)
         if found is not None:
-            return found
+            return replace(found, start=_at_the_beginning(a, b, found))
     raise _not_found(a, b, seen, uncertainty_s, max_drift_ppm)
+
+
+def _at_the_beginning(a: TimesPs, b: TimesPs, found: Acquisition) -> KnownClock:
+    """The clock at the first common event: followed back from the time used, as a clock that runs the other way."""
+    known = found.start
+    start_ps = known.model.reference_ps
+    first_ps = max(int(a[0]), int(known.model.to_alice(b[:1])[0]))
+    if start_ps - first_ps < seconds_to_ps(found.seconds_used / 8.0):
+        return known.referred_to(min(first_ps, start_ps))
+    back = replace(known, model=known.model.mirrored())
+    servo = Servo(back, pairs_per_s=found.pairs_per_s, spread_ps=found.spread_ps)
+    lo, hi = np.searchsorted(b, known.model.to_bob(np.array([first_ps, start_ps])))
+    earlier = a[: np.searchsorted(a, start_ps + 4 * REACH_PS)]
+    # Where the pairs end before the recording does, as when the beam was opened late, the clock is known till there.
+    with contextlib.suppress(ClockNotFound):
+        servo.follow(-earlier[::-1], -b[lo:hi][::-1])
+    return replace(servo.known, model=servo.known.model.mirrored())
 
 
 def _best(a: TimesPs, b: TimesPs, seen: list[Candidate], uncertainty_ps: int, max_drift: float) -> Acquisition | None:

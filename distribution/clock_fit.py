@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from distribution.clock_model import Acquisition, ClockModel
+from distribution.clock_model import Acquisition, ClockModel, KnownClock
 from distribution.clock_ridge import Ridge, Stretch, between, centred, climb, overlap, ridge_of
 from distribution.clock_search import Candidate
 from distribution.clock_verdict import (
@@ -102,11 +102,18 @@ def follow(
     errors = np.sqrt(np.diag(fit.covariance))
     # P2 = (3 u^2 - 1) / 2 is -1/2 in the middle, where the model states its offset.
     bend_share = errors[2] / 2.0 if fit.order == _PARABOLA else 0.0
-    return Acquisition(
+    known = KnownClock(
         model=model,
         offset_error_ps=math.hypot(errors[0], bend_share),
         drift_error=float(errors[1]) / (half_s * PS_PER_S),
         acceleration_error_per_s=3.0 * float(errors[2]) / (half_s * half_s * PS_PER_S),
+    )
+    return Acquisition(
+        model=known.model,
+        offset_error_ps=known.offset_error_ps,
+        drift_error=known.drift_error,
+        acceleration_error_per_s=known.acceleration_error_per_s,
+        start=known.referred_to(fit.stretch.start_ps),
         false_alarm=false_alarm(a_ps, b_ps, fit.peak, uncertainty_ps, max_drift),
         pairs=round(fit.pairs),
         spread_ps=fit.spread_ps,

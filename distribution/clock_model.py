@@ -171,15 +171,48 @@ class ClockModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acquisition:
-    """What `acquire` found.
+class KnownClock:
+    """A clock model and how well it is known where it holds best.
 
     Attributes:
-        model: the clock model; best in the middle of the time used, which is its reference. It has an acceleration
-            only if the delays bend by more than three standard errors; else it is the best straight line.
-        offset_error_ps, drift_error, acceleration_error_per_s: standard errors of what the model states at its
-            reference, from the number of pairs and their spread. An acceleration of up to three of its errors may have
-            gone unseen where the model has none.
+        model: the clock, known best at its reference.
+        offset_error_ps, drift_error, acceleration_error_per_s: standard errors of its terms there.
+    """
+
+    model: ClockModel
+    offset_error_ps: float
+    drift_error: float
+    acceleration_error_per_s: float
+
+    def covariance(self) -> npt.NDArray[np.float64]:
+        """Of (ps, ps/s, ps/s^2) at the reference, shape (3, 3), as if the errors were independent."""
+        errors = [self.offset_error_ps, self.drift_error * PS_PER_S, self.acceleration_error_per_s * PS_PER_S]
+        return np.diag(np.square(errors))
+
+    def referred_to(self, reference_ps: int) -> KnownClock:
+        """The same knowledge at another instant of Alice's clock, if the parabola holds until then."""
+        dt = (reference_ps - self.model.reference_ps) / PS_PER_S
+        move = np.array([[1.0, dt, dt * dt / 2.0], [0.0, 1.0, dt], [0.0, 0.0, 1.0]])
+        errors = np.sqrt(np.diag(move @ self.covariance() @ move.T))
+        return KnownClock(
+            model=self.model.referred_to(reference_ps),
+            offset_error_ps=float(errors[0]),
+            drift_error=float(errors[1]) / PS_PER_S,
+            acceleration_error_per_s=float(errors[2]) / PS_PER_S,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquisition(KnownClock):
+    """What `acquire` found: the clock in the middle of the time used, and what that rests on.
+
+    The model has an acceleration only if the delays bend by more than three standard errors; else it is the best
+    straight line, and an acceleration of up to three of its errors may have gone unseen. The errors follow from the
+    number of pairs and their spread.
+
+    Attributes:
+        start: the clock at the beginning of the common time, whence `ClockTracker` follows it. A pass of a satellite is
+            no parabola, so this is not `model` stated elsewhere.
         false_alarm: bound on the probability that streams without common pairs would have shown such a peak anywhere
             in the searched range of offsets, drifts and accelerations; 1e-300 stands for anything smaller.
         pairs: coincidences in the peak, accidentals subtracted.
@@ -187,11 +220,13 @@ class Acquisition:
         seconds_used: length of the time over which the model was fitted.
     """
 
-    model: ClockModel
-    offset_error_ps: float
-    drift_error: float
-    acceleration_error_per_s: float
+    start: KnownClock
     false_alarm: float
     pairs: int
     spread_ps: float
     seconds_used: float
+
+    @property
+    def pairs_per_s(self) -> float:
+        """Pair rate during the time used."""
+        return max(self.pairs / max(self.seconds_used, 1e-3), 1e-3)

@@ -5,6 +5,9 @@ events before it have told, and then tells what it can: its possible partners ne
 probability that they are true ones. Nothing waits for a stretch to be complete, so nothing depends on how the stream
 is cut. Few pairs move the state little, none only let its uncertainty, and the search range with it, grow.
 
+How much the acceleration walks at random is not known: a quiet crystal's hardly does, a low orbit's does a lot. So
+three filters run side by side, and the one that has lately predicted the pairs best leads.
+
 Cells on a fixed grid of Bob's time are where the servo is judged. A cell whose counts chance explains is forgotten, so
 that accidentals cannot lead the clock away; one whose pairs are elsewhere tells of a jump.
 """
@@ -18,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammainc
 
-from distribution.clock_model import Acquisition, ClockModel
+from distribution.clock_model import ClockModel, KnownClock
 from distribution.errors import ClockNotFound
 from distribution.kernels import follow as kernel
 from distribution.tags import TimesPs
@@ -29,12 +32,16 @@ PATIENCE_S = 5.0
 _PATIENCE_CELLS = 5
 _PAIRS_PER_CELL = 60
 _LEAST_CELL_S, _MOST_CELL_S = 0.1, 2.0
-# Random walk of the acceleration: 1 ppb/s after one second. A quartz crystal in a draught changes its drift by a few
-# ppb/s; a low orbit's acceleration changes by up to 4 ppb/s in a second.
-_WALK_PS_PER_S2 = 1e3
+# Random walks of the acceleration, ps/s^2 after one second: a crystal at rest, one in a draught (its drift changes by a
+# few ppb/s within a minute), and a low orbit, whose acceleration changes by up to 4 ppb/s in a second.
+_WALKS = (30.0, 300.0, 3000.0)
+_MEMORY_S = 5.0  # over which predictions are compared
+_HOPELESS = 25.0  # log-likelihood by which a filter may trail before it starts again from the leader's state
+_HANDICAP = 10.0  # and what it then has to make good
 _ORBIT_JERK_PS_PER_S3 = 1e4  # above that of any low orbit; bounds what a fade may hide
 REACH_PS = 1_000_000  # jumps up to this are followed
 _BINS = 1 << 14
+_DOUBT = 4.0  # on the variances of the start: it may rest on pairs that are seen again now
 _JUMP_PAIRS = 20.0  # expected in a cell before their absence is taken for a jump
 _AFTER_JUMP_PS_PER_S = 1e4  # how far a jump may have changed the drift: 10 ppb
 _SOME = 1e-2  # chance of a cell's count below which the servo may learn from it
@@ -62,35 +69,39 @@ class Servo:
     """Follows Bob's clock forwards from an instant at which it is known.
 
     Args:
-        acquisition: what is known.
-        origin_ps: from where on, on Alice's clock.
-        patient: coast for ever where there are no pairs, instead of raising.
+        known: the clock at that instant, its reference.
+        pairs_per_s, spread_ps: what the pairs are like.
 
     Attributes:
-        origin_ps: the same instant on Bob's clock; the grid of cells starts there.
+        origin_ps: that instant on Bob's clock; the grid of cells starts there.
         spread_ps: standard deviation of the pair delays.
         silent_s: how long no pairs have been seen.
         jumps: all that were followed.
     """
 
-    def __init__(self, acquisition: Acquisition, origin_ps: int, *, patient: bool = False) -> None:
-        model = acquisition.model.referred_to(origin_ps)
-        rate = max(acquisition.pairs / max(acquisition.seconds_used, 1e-3), 1e-3)
+    def __init__(self, known: KnownClock, *, pairs_per_s: float, spread_ps: float) -> None:
+        model = known.model
         slope = 1.0 + model.drift
-        self.origin_ps = origin_ps + model.offset_ps
-        self.spread_ps = acquisition.spread_ps
+        self.origin_ps = model.reference_ps + model.offset_ps
+        self.spread_ps = spread_ps
         self.silent_s = 0.0
         self.jumps: list[ClockJump] = []
-        self._patient = patient
-        self._cell_ps = round(min(max(_PAIRS_PER_CELL / rate, _LEAST_CELL_S), _MOST_CELL_S) * PS_PER_S)
+        self._cell_ps = round(min(max(_PAIRS_PER_CELL / pairs_per_s, _LEAST_CELL_S), _MOST_CELL_S) * PS_PER_S)
         self._number = 0
         self._offset_ps = model.offset_ps
         lag = [model.offset_fraction_ps, model.drift / slope * PS_PER_S, model.acceleration_per_s / slope**3 * PS_PER_S]
-        self._state = np.array([*lag, *_covariance_at(acquisition, origin_ps)[np.triu_indices(3)], 0.0])
-        self._pairs_per_s = rate
-        self._accidentals_per_ps_s = rate / (20.0 * acquisition.spread_ps)  # a guess, until the first cell is full
+        state = np.array([*lag, *(_DOUBT * known.covariance())[np.triu_indices(3)], 0.0])
+        self._states = np.tile(state, (len(_WALKS), 1))
+        self._scores = np.zeros(len(_WALKS))
+        self._leader = len(_WALKS) - 1
+        self._pairs_per_s = pairs_per_s
+        self._accidentals_per_ps_s = pairs_per_s / (20.0 * spread_ps)  # a guess, until the first cell is full
         self._counted = self._expected = 0.0
         self._open()
+
+    @property
+    def _state(self) -> Floats:
+        return self._states[self._leader]
 
     @property
     def _cell_s(self) -> float:
@@ -102,25 +113,30 @@ class Servo:
         return self.origin_ps + self._number * self._cell_ps
 
     @property
-    def model(self) -> ClockModel:
+    def known(self) -> KnownClock:
         """The clock as of the latest pair, as a parabola on Alice's clock."""
-        lag, rate, bend = self._state[:3]
+        lag, rate, bend = (float(x) for x in self._state[:3])
         whole = math.floor(lag)
         seen_ps = self._start_ps + round(float(self._state[9]) * PS_PER_S)
-        drift = float(rate) / PS_PER_S / (1.0 - float(rate) / PS_PER_S)
-        return ClockModel(
-            reference_ps=seen_ps - self._offset_ps - whole,
-            offset_ps=self._offset_ps + whole,
-            offset_fraction_ps=float(lag) - whole,
-            drift=drift,
-            acceleration_per_s=float(bend) / PS_PER_S * (1.0 + drift) ** 3,
+        drift = rate / PS_PER_S / (1.0 - rate / PS_PER_S)
+        return KnownClock(
+            model=ClockModel(
+                reference_ps=seen_ps - self._offset_ps - whole,
+                offset_ps=self._offset_ps + whole,
+                offset_fraction_ps=lag - whole,
+                drift=drift,
+                acceleration_per_s=bend / PS_PER_S * (1.0 + drift) ** 3,
+            ),
+            offset_error_ps=math.sqrt(self._state[3]),
+            drift_error=math.sqrt(self._state[6]) / PS_PER_S,
+            acceleration_error_per_s=math.sqrt(self._state[8]) / PS_PER_S,
         )
 
     def follow(self, a_ps: TimesPs, b_ps: TimesPs) -> TimesPs:
         """Bob's events, none before the origin or the last call's, on Alice's clock; possibly some ps out of order.
 
         Raises:
-            ClockNotFound: lost lock, unless patient.
+            ClockNotFound: lost lock.
         """
         aligned = np.empty(b_ps.size, np.int64)
         lo = 0
@@ -139,24 +155,28 @@ class Servo:
     def _run(self, a_ps: TimesPs, b_ps: TimesPs, aligned_ps: TimesPs) -> None:
         ends = [int(b_ps[i]) - self._offset_ps - round(self._lag(int(b_ps[i]))) for i in (0, -1)]
         lo, hi = np.searchsorted(a_ps, [ends[0] - 3 * REACH_PS, ends[1] + 3 * REACH_PS])
-        kernel.follow(
-            a_ps[lo:hi],
-            b_ps,
-            self._start_ps,
-            self._offset_ps,
-            self._state,
-            _WALK_PS_PER_S2,
-            self.spread_ps**2,
-            self._pairs_per_s / max(self._accidentals_per_ps_s, 1e-12),
-            self._core_ps,
-            self._near_ps,
-            REACH_PS,
-            self._cell_s / 2,
-            self._bin_ps,
-            self._histogram,
-            self._tally,
-            aligned_ps,
-        )
+        for n, walk in enumerate(_WALKS):
+            # Only the leader's alignment counts, and only about it pairs are counted out to the whole reach.
+            leads = n == self._leader
+            reach_ps = REACH_PS if leads else min(math.ceil(self._near_ps[n]) + 1, REACH_PS)
+            kernel.follow(
+                a_ps[lo:hi],
+                b_ps,
+                self._start_ps,
+                self._offset_ps,
+                self._states[n],
+                walk,
+                self.spread_ps**2,
+                self._pairs_per_s / max(self._accidentals_per_ps_s, 1e-12),
+                0.6 * self._near_ps[n],
+                self._near_ps[n],
+                reach_ps,
+                self._cell_s / 2,
+                self._bin_ps if leads else 2 * reach_ps + 1,
+                self._histogram if leads else np.zeros(1, np.int32),
+                self._tallies[n],
+                aligned_ps if leads else np.empty_like(aligned_ps),
+            )
 
     def _lag(self, b_ps: int) -> float:
         t = (b_ps - self._start_ps) / PS_PER_S - float(self._state[9])
@@ -165,16 +185,27 @@ class Servo:
     def _open(self, since_ps: int | None = None) -> None:
         """Begin a cell: state the time of the state from its start, and how far from the state pairs can be."""
         if since_ps is not None:
-            self._state[9] -= (self._start_ps - since_ps) / PS_PER_S
+            self._states[:, 9] -= (self._start_ps - since_ps) / PS_PER_S
             whole = math.floor(self._state[0])
             self._offset_ps += whole
-            self._state[0] -= whole
-        self._before = self._state.copy()
-        unsure_ps = math.sqrt(_predicted(self._state, self._cell_s)[3] + self.spread_ps**2)
-        self._core_ps, self._near_ps = 3.0 * unsure_ps, 5.0 * unsure_ps
+            self._states[:, 0] -= whole
+        self._before = self._states.copy()
+        unsure = [
+            kernel.predicted(state, self._cell_s, walk)[3] for state, walk in zip(self._states, _WALKS, strict=True)
+        ]
+        self._near_ps = 5.0 * np.sqrt(np.array(unsure) + self.spread_ps**2)
         self._bin_ps = max(math.ceil(self.spread_ps), 2 * REACH_PS // _BINS + 1)
         self._histogram = np.zeros(2 * REACH_PS // self._bin_ps + 1, np.int32)
-        self._tally = np.zeros(kernel.TALLIES)
+        self._tallies = np.zeros((len(_WALKS), kernel.TALLIES))
+
+    @property
+    def _tally(self) -> Floats:
+        return self._tallies[self._leader]
+
+    @property
+    def _core_ps(self) -> float:
+        """Pairs nearer than this, three standard deviations, count as where they were expected."""
+        return 0.6 * float(self._near_ps[self._leader])
 
     def _close(self) -> None:
         """Judge the cell: learn from it, forget it, or take its pairs' place for a jump."""
@@ -188,7 +219,7 @@ class Servo:
         if some:
             self._learn(count - accidental, within - count)
         else:
-            self._state = self._before
+            self._states = self._before
         self._counted += count
         self._expected += accidental
         if some and _chance(self._counted, self._expected) < _SURE:
@@ -206,6 +237,11 @@ class Servo:
         self._pairs_per_s += 0.1 * (max(pairs, 0.0) / self._cell_s - self._pairs_per_s)
         density = accidentals / (2.0 * REACH_PS * self._cell_s)
         self._accidentals_per_ps_s += 0.2 * (density - self._accidentals_per_ps_s)
+        self._scores = self._scores * math.exp(-self._cell_s / _MEMORY_S) + self._tallies[:, kernel.LOG_ODDS]
+        self._leader = int(self._scores.argmax())
+        for n in np.nonzero(self._scores < self._scores[self._leader] - _HOPELESS)[0]:
+            self._states[n] = self._state
+            self._scores[n] = self._scores[self._leader] - _HANDICAP
 
     def _jumped(self, least: float) -> bool:
         """Follow the pairs to where else in reach they are, if they are."""
@@ -220,65 +256,31 @@ class Servo:
         if not sure or box[best] - accidental < least:
             return False
         step_ps = float(place_ps[best])
-        self._state = _predicted(self._before, self._cell_s)
+        state = kernel.predicted(self._before[self._leader], self._cell_s, _WALKS[self._leader])
         # After a fade, an orbit's changing acceleration explains a step; else it is an alarm.
         explained = _ORBIT_JERK_PS_PER_S3 / 6.0 * (self.silent_s + self._cell_s) ** 3 if self.silent_s else 0.0
-        if abs(step_ps) > explained + self._near_ps:
+        if abs(step_ps) > explained + self._near_ps[self._leader]:
             middle_ps = self._start_ps + self._cell_ps // 2
             self.jumps.append(ClockJump(middle_ps - self._offset_ps - round(self._lag(middle_ps)), step_ps))
-        self._state[0] += step_ps
-        self._state[3] += (2.0 * width * self._bin_ps) ** 2
-        self._state[6] += _AFTER_JUMP_PS_PER_S**2
+        state[0] += step_ps
+        state[3] += (2.0 * width * self._bin_ps) ** 2
+        state[6] += _AFTER_JUMP_PS_PER_S**2
+        self._states[:] = state
+        self._scores[:] = 0.0
         self.silent_s = self._counted = self._expected = 0.0
         return True
 
     def _check_lock(self) -> None:
-        if self._patient:
-            return
         if self.silent_s > max(PATIENCE_S, _PATIENCE_CELLS * self._cell_s):
             raise ClockNotFound(
                 f"lost lock: no pairs for {self.silent_s:.1f} s, the clock jumped or the pairs stopped coming",
                 hint="check the source and both arms, then acquire the clock again",
             )
-        if self._near_ps > REACH_PS:
+        unsure_ps = float(self._near_ps[self._leader])
+        if unsure_ps > REACH_PS:
             raise ClockNotFound(
-                f"lost lock: the clock is only known to {self._near_ps / 5000:.0f} ns", hint="acquire it again"
+                f"lost lock: the clock is only known to {unsure_ps / 5e3:.0f} ns", hint="acquire it again"
             )
-
-
-def _covariance_at(acquisition: Acquisition, origin_ps: int) -> Floats:
-    """Covariance of (ps, ps/s, ps/s^2) where the servo starts: twice the acquisition's errors.
-
-    Twice, because the servo starts inside the stretch that the acquisition used and sees its pairs again.
-    """
-    errors = [
-        max(acquisition.offset_error_ps, 0.1),
-        acquisition.drift_error * PS_PER_S,
-        acquisition.acceleration_error_per_s * PS_PER_S,
-    ]
-    dt = (origin_ps - acquisition.model.reference_ps) / PS_PER_S
-    move = np.array([[1.0, dt, dt * dt / 2.0], [0.0, 1.0, dt], [0.0, 0.0, 1.0]])
-    return 4.0 * move @ np.diag(np.square(errors)) @ move.T
-
-
-def _predicted(state: Floats, s: float) -> Floats:
-    """The state moved on to the time `s` of its cell: less sure."""
-    t = s - float(state[9])
-    move = np.array([[1.0, t, t * t / 2.0], [0.0, 1.0, t], [0.0, 0.0, 1.0]])
-    upper = np.triu_indices(3)
-    covariance = np.zeros((3, 3))
-    covariance[upper] = state[3:9]
-    covariance += np.triu(covariance, 1).T
-    # Integrals of white jerk: the acceleration walks at random.
-    walk = np.array(
-        [
-            [t**5 / 20.0, t**4 / 8.0, t**3 / 6.0],
-            [t**4 / 8.0, t**3 / 3.0, t**2 / 2.0],
-            [t**3 / 6.0, t**2 / 2.0, t],
-        ]
-    )
-    later = move @ covariance @ move.T + _WALK_PS_PER_S2**2 * walk
-    return np.concatenate([move @ state[:3], later[upper], [s]])
 
 
 def _chance(count: float, expected: float) -> float:

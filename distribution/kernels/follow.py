@@ -7,15 +7,42 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from distribution.kernels._jit import kernel
+from distribution.kernels._jit import inlined, kernel
 
 # What `tally` counts: pairs in the core, those of them late in the cell, pairs within reach, and sums over the pairs'
 # probabilities of being true: themselves, times the squared residual beyond what the state is unsure of, log odds.
 CORE, LATE, WITHIN, TRUE, SQUARES, LOG_ODDS, TALLIES = 0, 1, 2, 3, 4, 5, 6
 
 
+@inlined
+def moved(state: npt.NDArray[np.float64], t: float, q: float) -> tuple[float, float, float, float, float, float]:
+    """The covariance `t` seconds later: F P F' and the integrals of white jerk of density `q`."""
+    c00, c01, c02, c11, c12, c22 = state[3], state[4], state[5], state[6], state[7], state[8]
+    return (
+        c00 + t * (2.0 * c01 + t * (c02 + c11 + t * (c12 + 0.25 * t * c22))) + q * t**5 / 20.0,
+        c01 + t * (c02 + c11 + t * (1.5 * c12 + 0.5 * t * c22)) + q * t**4 / 8.0,
+        c02 + t * (c12 + 0.5 * t * c22) + q * t**3 / 6.0,
+        c11 + t * (2.0 * c12 + t * c22) + q * t**3 / 3.0,
+        c12 + t * c22 + q * t**2 / 2.0,
+        c22 + q * t,
+    )
+
+
 @kernel
-def follow(
+def predicted(state: npt.NDArray[np.float64], s: float, walk: float) -> npt.NDArray[np.float64]:
+    """The state of `follow` at the later time `s`, nothing having been seen."""
+    t = s - state[9]
+    later = np.empty(10)
+    later[0] = state[0] + t * (state[1] + 0.5 * t * state[2])
+    later[1] = state[1] + t * state[2]
+    later[2] = state[2]
+    later[3], later[4], later[5], later[6], later[7], later[8] = moved(state, t, walk * walk)
+    later[9] = s
+    return later
+
+
+@kernel
+def follow(  # noqa: C901 (one loop over events with their candidates, as the paper has it)
     a_ps: npt.NDArray[np.int64],
     b_ps: npt.NDArray[np.int64],
     reference_ps: int,
@@ -72,13 +99,7 @@ def follow(
             if abs(d) > near_ps:
                 continue
             if total == 0.0:
-                c00, c01, c02, c11, c12, c22 = state[3], state[4], state[5], state[6], state[7], state[8]
-                p22 = c22 + q * t
-                p12 = c12 + t * c22 + q * t**2 / 2.0
-                p11 = c11 + t * (2.0 * c12 + t * c22) + q * t**3 / 3.0
-                p02 = c02 + t * (c12 + 0.5 * t * c22) + q * t**3 / 6.0
-                p01 = c01 + t * (c02 + c11 + t * (1.5 * c12 + 0.5 * t * c22)) + q * t**4 / 8.0
-                p00 = c00 + t * (2.0 * c01 + t * (c02 + c11 + t * (c12 + 0.25 * t * c22))) + q * t**5 / 20.0
+                p00, p01, p02, p11, p12, p22 = moved(state, t, q)
                 total = p00 + variance
             if d * d <= 25.0 * total:
                 weight = odds_ps * math.exp(-0.5 * d * d / total) / math.sqrt(2.0 * math.pi * total)
