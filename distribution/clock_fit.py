@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.clock_model import Acquisition, ClockModel, KnownClock
-from distribution.clock_ridge import Ridge, Stretch, between, centred, climb, overlap, ridge_of
+from distribution.clock_ridge import MOST_DRIFT, Ridge, Stretch, between, centred, climb, overlap, ridge_of
 from distribution.clock_search import Candidate
 from distribution.clock_verdict import (
     MOST_ACCELERATION_PER_S,
@@ -28,9 +28,9 @@ from distribution.tags import TimesPs
 from distribution.units import PS_PER_S, ps_to_seconds
 
 _LEAST_PAIRS = 8.0
-_MOST_DRIFT = 2e-3  # twice what may be asked for; a spark of 10 us can show any slope
+_LONGEST_PERIOD_PS = 3e6  # of a pulsed source; slower ones show among the candidates
 _BENT = 3.0  # standard errors of a bend that is fitted
-_CUBIC = 4.0  # standard errors of a cubic rest that shortens the stretch
+_CUBIC = 3.0  # standard errors of a cubic or quartic rest that shortens the stretch
 _LINE, _PARABOLA = 2, 3  # coefficients
 _MOST_SPREAD_PS = 3_000.0  # beyond the jitter of any detector pair that QKD would use
 
@@ -96,18 +96,11 @@ def follow(
     model = fit.stretch.model
     if abs(model.acceleration_per_s) > MOST_ACCELERATION_PER_S:
         return None
-    if is_ambiguous(a_ps, b_ps, fit.peak) or not is_lasting(a_ps, b_ps, fit.peak):
+    if is_ambiguous(a_ps, b_ps, fit.peak, max(_LONGEST_PERIOD_PS, 8.0 * candidate.half_ps)) or not is_lasting(
+        a_ps, b_ps, fit.peak
+    ):
         return None
-    half_s = ps_to_seconds(fit.stretch.stop_ps - fit.stretch.start_ps) / 2.0
-    errors = np.sqrt(np.diag(fit.covariance))
-    # P2 = (3 u^2 - 1) / 2 is -1/2 in the middle, where the model states its offset.
-    bend_share = errors[2] / 2.0 if fit.order == _PARABOLA else 0.0
-    known = KnownClock(
-        model=model,
-        offset_error_ps=math.hypot(errors[0], bend_share),
-        drift_error=float(errors[1]) / (half_s * PS_PER_S),
-        acceleration_error_per_s=3.0 * float(errors[2]) / (half_s * half_s * PS_PER_S),
-    )
+    known, half_s = _known(fit), ps_to_seconds(fit.stretch.stop_ps - fit.stretch.start_ps) / 2.0
     return Acquisition(
         model=known.model,
         offset_error_ps=known.offset_error_ps,
@@ -121,15 +114,36 @@ def follow(
     )
 
 
+def _known(fit: _Fit) -> KnownClock:
+    """The model and its errors in the middle of the stretch.
+
+    A clock that needs a parabola is none: the next two terms, though too small to be seen, count with their standard
+    errors. The rows are value, slope and second derivative of P0 .. P4 at u = 0.
+    """
+    terms = fit.order + (2 if fit.order == _PARABOLA else 0)
+    here = np.array(
+        [[1.0, 0.0, -0.5, 0.0, 0.375], [0.0, 1.0, 0.0, -1.5, 0.0], [0.0, 0.0, 3.0, 0.0, -7.5]],
+    )
+    variances = np.diag(fit.covariance)
+    offset, drift, _ = np.sqrt(here[:, :terms] ** 2 @ variances[:terms])
+    known = max(terms, _PARABOLA)
+    bend = float(np.sqrt(here[2, :known] ** 2 @ variances[:known]))
+    half_ps = (fit.stretch.stop_ps - fit.stretch.start_ps) / 2.0
+    return KnownClock(
+        model=fit.stretch.model,
+        offset_error_ps=float(offset),
+        drift_error=float(drift) / half_ps,
+        acceleration_error_per_s=bend / half_ps**2 * PS_PER_S,
+    )
+
+
 def _shortened(a_ps: TimesPs, b_ps: TimesPs, ridge: Ridge) -> _Fit | None:
     """Fit the ridge; while more than a parabola is needed, fit a shorter stretch."""
     stretch, spread_ps = ridge.line, ridge.width_ps / 3.0
     middle = stretch.model.reference_ps
     for _ in range(20):
         line = _fit(a_ps, b_ps, stretch, spread_ps, _LINE)
-        if line is None:
-            return None
-        if line.is_good(_BENT):
+        if line is None or line.is_good(_BENT):
             return line
         bend_ps = float(np.abs(line.rest_ps).max())
         curve = _fit(a_ps, b_ps, line.stretch, math.hypot(line.spread_ps, bend_ps), _PARABOLA)
@@ -137,7 +151,7 @@ def _shortened(a_ps: TimesPs, b_ps: TimesPs, ridge: Ridge) -> _Fit | None:
             return curve
         span = (stretch.stop_ps - stretch.start_ps) // 2
         slack = 3.0 * line.spread_ps + bend_ps
-        bent = replace(line.stretch, half_ps=slack, drift_half=slack / span)
+        bent = replace(line.stretch, half_ps=slack, drift_half=min(slack / span, MOST_DRIFT))
         found = ridge_of(a_ps, b_ps, bent.over(*centred(middle, span, stretch.start_ps, stretch.stop_ps)))
         if found is None or found.pairs < _LEAST_PAIRS:
             return None
@@ -205,7 +219,7 @@ def _fit(a_ps: TimesPs, b_ps: TimesPs, stretch: Stretch, spread_ps: float, order
         # A bend that no orbit has is no bend: without this, pairs at one place in time could make any.
         stiff = normal[:order, :order] + np.diag([0.0, 0.0, (spread_ps / most_bend) ** 2][:order])
         step = _solved(stiff, moments[:order]) * min(n / net, 3.0)
-        if abs(model.drift + float(step[1]) / half_span) > _MOST_DRIFT:
+        if abs(model.drift + float(step[1]) / half_span) > MOST_DRIFT:
             return None
         rest = _solved(normal[: order + 2, : order + 2], moments[: order + 2])[order:] * n / net
         model = _stepped(model, step, half_span)

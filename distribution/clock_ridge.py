@@ -21,6 +21,7 @@ _SLICES = 32
 _BINS = 64
 _WIDTHS = (2, 4, 8, 16, 32)
 _LEAST_DEVIANCE = 20.0  # of a line worth following; about -log of its Poisson tail
+MOST_DRIFT = 2e-3  # twice what may be asked for; a spark of 10 us can show any slope
 MOST_PAIRS = 2_000_000  # accidental ones per histogram, to bound time and memory
 _CHEAP_PAIRS = 200_000
 
@@ -159,7 +160,10 @@ def ridge_of(a_ps: TimesPs, b_ps: TimesPs, line: Stretch) -> Ridge | None:
         level = (index.size - inside) / (_BINS - width)
     centre = place + (width - profiles.shape[1]) / 2
     slack = (width / 2 + 1) * bin_ps
-    model = line.model.moved(offset_ps=centre * bin_ps, drift=tilts[tilt] * bin_ps / (span / 2))
+    drift = tilts[tilt] * bin_ps / (span / 2)
+    if abs(line.model.drift + drift) > MOST_DRIFT:
+        return None
+    model = line.model.moved(offset_ps=centre * bin_ps, drift=drift)
     return Ridge(
         line=Stretch(line.start_ps, line.stop_ps, model, slack, min(slack / (span / 2), 2.0 * line.drift_half)),
         deviance=deviance,

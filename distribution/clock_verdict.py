@@ -7,7 +7,7 @@ cells that the whole range of offsets, drifts and accelerations has; a peak must
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ MOST_ACCELERATION_PER_S = 0.5e-6
 
 _LEAST_FALSE_ALARM = 1e-300
 _PARTS, _LEAST_PARTS = 8, 3
+_NEARBY_PS = 100_000.0
 
 Floats = npt.NDArray[np.float64]
 
@@ -90,15 +91,20 @@ def is_lasting(a_ps: TimesPs, b_ps: TimesPs, peak: Peak) -> bool:
     return sum(seen) >= _LEAST_PARTS
 
 
-def is_ambiguous(a_ps: TimesPs, b_ps: TimesPs, peak: Peak) -> bool:
-    """True if another peak nearby cannot be told from this one: a periodic source without its own clock phase."""
+def is_ambiguous(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, reach_ps: float) -> bool:
+    """True if another peak within reach cannot be told from this one: a periodic source without its own clock phase.
+
+    Near by, all of the time used is looked at; further out as much of it as has a bearable number of accidentals.
+    """
+    return any(_has_equal(a_ps, b_ps, peak, reach) for reach in (_NEARBY_PS, max(reach_ps, _NEARBY_PS)))
+
+
+def _has_equal(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, reach_ps: float) -> bool:
     cell = 4.0 * peak.spread_ps
-    cells = int(min(max(100, 100_000 / cell), 2_000))
+    cells = math.ceil(reach_ps / cell)
     reach = (cells + 0.5) * cell
-    rate = _expected(a_ps, b_ps, peak, 2.0 * reach)
-    if rate > MOST_PAIRS:
-        cells = max(10, int(cells * MOST_PAIRS / rate))
-        reach = (cells + 0.5) * cell
+    share = min(MOST_PAIRS / max(_expected(a_ps, b_ps, peak, 2.0 * reach), 1.0), 1.0)
+    peak = replace(peak, stop_ps=peak.start_ps + max(int((peak.stop_ps - peak.start_ps) * share), 1))
     _, residual = _residuals_of(a_ps, b_ps, peak, reach)
     count = np.bincount(((residual + reach) / cell).astype(np.int64), minlength=2 * cells + 1)
     first = int(count[cells])
