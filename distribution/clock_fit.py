@@ -30,7 +30,7 @@ from distribution.units import PS_PER_S, ps_to_seconds
 _LEAST_PAIRS = 8.0
 _LONGEST_PERIOD_PS = 3e6  # of a pulsed source; slower ones show among the candidates
 _BENT = 3.0  # standard errors of a bend that is fitted
-_CUBIC = 3.0  # standard errors of a cubic or quartic rest that shortens the stretch
+_CUBIC = 4.0  # standard errors of a cubic or quartic rest that shortens the stretch
 _LINE, _PARABOLA = 2, 3  # coefficients
 _MOST_SPREAD_PS = 3_000.0  # beyond the jitter of any detector pair that QKD would use
 
