@@ -10,26 +10,33 @@ here with a short burst of one side, counted rather than estimated significance,
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import replace
 
-from distribution.clock_fit import follow, promise
-from distribution.clock_model import PPM, Acquisition, ClockModel
-from distribution.clock_search import EFFORTS, Candidate, candidates
+import numpy as np
+
+from distribution.clock_fit import follow
+from distribution.clock_model import PPM, Acquisition, ClockModel, KnownClock
+from distribution.clock_ridge import promise
+from distribution.clock_search import EFFORTS, Candidate, Outlook, candidates
+from distribution.clock_servo import REACH_PS, Servo
 from distribution.clock_tracker import ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.tags import TimesPs
 from distribution.times import ascending_times
 from distribution.units import PS_PER_S, seconds_to_ps
 
-__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "ClockTracker", "acquire"]
+__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "ClockTracker", "KnownClock", "acquire"]
 
 FALSE_ALARM_LIMIT = 1e-9
 _LEAST_EVENTS = 10
-_NEEDED_SCORE = 8.0  # a peak this many standard deviations high is found practically always
+_NEEDED_SCORE = 8.0  # a peak this many standard deviations high is found practically always,
+_LEAST_PAIRS = 30.0  # if so many pairs are in it
 
 
 def acquire(a_ps: TimesPs, b_ps: TimesPs, *, uncertainty_s: float = 1.0, max_drift_ppm: float = 10.0) -> Acquisition:
-    """Find offset and drift of Bob's clock against Alice's.
+    """Find offset, drift and acceleration of Bob's clock against Alice's.
 
     Args:
         a_ps, b_ps: shape (n,) and (m,), int64, ps, ascending: detection times of all detectors of a station, each on
@@ -58,8 +65,25 @@ def acquire(a_ps: TimesPs, b_ps: TimesPs, *, uncertainty_s: float = 1.0, max_dri
         seen = candidates(a, b, uncertainty_ps=uncertainty_ps, max_drift=max_drift, effort=effort)
         found = _best(a, b, seen, uncertainty_ps, max_drift)
         if found is not None:
-            return found
+            return replace(found, start=_at_the_beginning(a, b, found))
     raise _not_found(a, b, seen, uncertainty_s, max_drift_ppm)
+
+
+def _at_the_beginning(a: TimesPs, b: TimesPs, found: Acquisition) -> KnownClock:
+    """The clock at the first common event: followed back from the time used, as a clock that runs the other way."""
+    known = found.start
+    start_ps = known.model.reference_ps
+    first_ps = max(int(a[0]), int(known.model.to_alice(b[:1])[0]))
+    if start_ps - first_ps < seconds_to_ps(found.seconds_used / 8.0):
+        return known.referred_to(min(first_ps, start_ps))
+    back = replace(known, model=known.model.mirrored())
+    servo = Servo(back, pairs_per_s=found.pairs_per_s, spread_ps=found.spread_ps)
+    lo, hi = np.searchsorted(b, known.model.to_bob(np.array([first_ps, start_ps])))
+    earlier = a[: np.searchsorted(a, start_ps + 4 * REACH_PS)]
+    # Where the pairs end before the recording does, as when the beam was opened late, the clock is known till there.
+    with contextlib.suppress(ClockNotFound):
+        servo.follow(-earlier[::-1], -b[lo:hi][::-1])
+    return replace(servo.known, model=servo.known.model.mirrored())
 
 
 def _best(a: TimesPs, b: TimesPs, seen: list[Candidate], uncertainty_ps: int, max_drift: float) -> Acquisition | None:
@@ -104,14 +128,15 @@ def _not_found(
     )
     if not seen:
         return ClockNotFound(message, hint="the recordings do not overlap: they were made at different times")
-    best = seen[0]
-    burst_s = (best.stop_ps - best.start_ps) / PS_PER_S
-    more = max((_NEEDED_SCORE / best.score) ** 2, 1.0)
-    # score = c sqrt(burst / (r_a r_b width)), two bins being one and a third times what the offset is known to.
-    accidentals_per_s = a.size / span_a * b.size / span_b * best.half_ps / 0.75 / PS_PER_S
-    least = max(_NEEDED_SCORE * math.sqrt(accidentals_per_s / burst_s), 15.0 / burst_s)
+    max_drift = max_drift_ppm * PPM
+    best, common_s = seen[0], min(span_a, span_b)
+    outlook = Outlook(a.size / span_a / PS_PER_S, b.size / span_b / PS_PER_S, seconds_to_ps(uncertainty_s), max_drift)
+    shown = outlook.pairs_per_s(common_s, best.score)
+    least = max(outlook.pairs_per_s(common_s, _NEEDED_SCORE), _LEAST_PAIRS / common_s)
+    needed_s = outlook.seconds(shown, _NEEDED_SCORE, max(common_s, _LEAST_PAIRS / shown))
+    remedy = "only a narrower range would surely" if needed_s is None else f"{needed_s:.2g} s of data would"
     return ClockNotFound(
-        f"{message}; best peak {best.score:.1f} sigma in {burst_s:.3g} s",
-        hint=f"pairs at {least:.0f}/s or more would have been found; if this peak is real, {more * burst_s:.2g} s of"
-        " data would show it; check that both recordings are of the same source and time, or allow a wider range",
+        f"{message}; best peak {best.score:.1f} sigma",
+        hint=f"pairs at {least:.0f}/s or more would have been found; if this peak is real, {remedy} show it; check that"
+        " both recordings are of the same source and time, or allow a wider range",
     )

@@ -75,6 +75,11 @@ class Candidate:
     drift_half: float
 
 
+def _burst_ps(rate_per_ps: float, effort: Effort) -> float:
+    """Length of Alice's burst where the recordings are long enough."""
+    return max(min(effort.burst_s * PS_PER_S, effort.burst_events / rate_per_ps), _LEAST_BURST_EVENTS / rate_per_ps)
+
+
 def burst(a_ps: TimesPs, b_ps: TimesPs, uncertainty_ps: int, effort: Effort) -> tuple[int, int]:
     """Stretch of Alice's clock, [start, stop), to correlate; empty if the recordings cannot overlap.
 
@@ -84,8 +89,7 @@ def burst(a_ps: TimesPs, b_ps: TimesPs, uncertainty_ps: int, effort: Effort) -> 
     first, last = int(a_ps[0]), int(a_ps[-1]) + 1
     start = max(first, int(b_ps[0]) - uncertainty_ps)
     stop = min(last, int(b_ps[-1]) + 1 + uncertainty_ps)
-    rate = a_ps.size / (last - first)
-    want = max(min(effort.burst_s * PS_PER_S, effort.burst_events / rate), _LEAST_BURST_EVENTS / rate)
+    want = _burst_ps(a_ps.size / (last - first), effort)
     safe_start = max(first, int(b_ps[0]) + uncertainty_ps)
     safe_stop = min(last, int(b_ps[-1]) + 1 - uncertainty_ps)
     if safe_stop - safe_start < want:
@@ -110,8 +114,8 @@ def candidates(
         return []
     window = _Window(start, stop, uncertainty_ps, max_drift)
     lo, hi = np.searchsorted(a_ps, [start, stop])
-    listed = (hi - lo) * b_ps.size / max(int(b_ps[-1] - b_ps[0]), 1) * 2 * uncertainty_ps
-    search = _by_list if listed <= _MOST_LISTED else _by_transform
+    rate_b = b_ps.size / max(int(b_ps[-1] - b_ps[0]), 1)
+    search = _by_list if window.is_listed((hi - lo) / window.span_ps, rate_b) else _by_transform
     found = search(a_ps[lo:hi], b_ps, window, effort)
     return sorted(found, key=lambda c: -c.score)[:_CANDIDATES]
 
@@ -133,6 +137,15 @@ class _Window:
     def middle_ps(self) -> int:
         return (self.start_ps + self.stop_ps) // 2
 
+    @property
+    def reach_ps(self) -> int:
+        """Length of the part of Bob's recording that the burst is correlated with."""
+        return 2 * self.uncertainty_ps + self.span_ps
+
+    def is_listed(self, rate_a: float, rate_b: float) -> bool:
+        """True if so few pairs (rates per ps) are within the uncertainty that listing them is cheaper."""
+        return rate_a * self.span_ps * rate_b * 2 * self.uncertainty_ps <= _MOST_LISTED
+
     def drifts(self, steps: int) -> tuple[npt.NDArray[np.float64], float]:
         """Drifts to try, and how far the true one may be from the nearest of them."""
         half = self.max_drift / steps
@@ -142,16 +155,64 @@ class _Window:
         """Two bins hold what an unknown rest of drift smears."""
         return math.ceil(max(_LEAST_BIN_PS, drift_half * self.span_ps / 2, most_bins))
 
+    def list_grid(self, effort: Effort) -> tuple[npt.NDArray[np.float64], float, int]:
+        """(drifts to try, how far the true one may be from them, bin) when pairs are listed."""
+        drifts, half = self.drifts(effort.drifts)
+        return drifts, half, self.bin_ps(half, 2 * self.uncertainty_ps / effort.bins)
+
+    def transform_grid(self, effort: Effort) -> tuple[npt.NDArray[np.float64], float, int]:
+        """The same for Fourier transforms: K drifts need K transforms of bins that are K times finer."""
+        plain_bins = 2 * self.reach_ps / max(self.max_drift * self.span_ps, 2.0 * _LEAST_BIN_PS)
+        drifts, half = self.drifts(min(effort.drifts, max(1, int(math.sqrt(_MOST_WORK / plain_bins)))))
+        return drifts, half, self.bin_ps(half, self.reach_ps / effort.bins)
+
     def candidate(self, lag: int, score: float, bin_ps: int, drift: float, drift_half: float) -> Candidate:
         """A peak in the joined bins `lag` and `lag` + 1."""
         offset_ps = lag * bin_ps + bin_ps // 2 - self.uncertainty_ps
         return Candidate(score, self.start_ps, self.stop_ps, offset_ps, 1.5 * bin_ps, drift, drift_half)
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the search can see in recordings of given rates; for the message when it sees nothing.
+
+    Attributes:
+        rate_a, rate_b: events per ps.
+        uncertainty_ps, max_drift: the range searched.
+    """
+
+    rate_a: float
+    rate_b: float
+    uncertainty_ps: int
+    max_drift: float
+
+    def pairs_per_s(self, seconds: float, score: float) -> float:
+        """Least pair rate at which a peak reaches `score` in so many common seconds, with the best effort for it."""
+        return min(self._pairs_per_s(seconds, score, effort) for effort in EFFORTS)
+
+    def seconds(self, pairs_per_s: float, score: float, least_s: float) -> float | None:
+        """Shortest common time, at least `least_s`, in which such pairs reach `score`; None if none is long enough."""
+        for step in range(60):
+            seconds = least_s * 1.1**step
+            if self.pairs_per_s(seconds, score) <= pairs_per_s:
+                return seconds
+        return None
+
+    def _pairs_per_s(self, seconds: float, score: float, effort: Effort) -> float:
+        common_ps, want = seconds * PS_PER_S, _burst_ps(self.rate_a, effort)
+        span = int(want if common_ps - 2 * self.uncertainty_ps >= want else common_ps)
+        window = _Window(0, max(span, 1), self.uncertainty_ps, self.max_drift)
+        grid = window.list_grid if window.is_listed(self.rate_a, self.rate_b) else window.transform_grid
+        _, _, bin_ps = grid(effort)
+        accidental = self.rate_a * self.rate_b * span * 2.0 * bin_ps + 0.375
+        # The inverse of the score, 2 (sqrt(n) - sqrt(accidental)); a tenth of the pairs is smeared out of two bins.
+        pairs = (score / 2.0 + math.sqrt(accidental)) ** 2 - accidental
+        return pairs / 0.9 / (span / PS_PER_S)
+
+
 def _by_list(a_ps: TimesPs, b_ps: TimesPs, window: _Window, effort: Effort) -> Iterator[Candidate]:
     """Histograms of all delays within the uncertainty, one for each drift."""
-    drifts, drift_half = window.drifts(effort.drifts)
-    bin_ps = window.bin_ps(drift_half, 2 * window.uncertainty_ps / effort.bins)
+    drifts, drift_half, bin_ps = window.list_grid(effort)
     bins = 2 * window.uncertainty_ps // bin_ps + 2
     no_offset = ClockModel(reference_ps=window.middle_ps, offset_ps=0)
     index, delay = no_offset.residuals(a_ps, b_ps, window.uncertainty_ps + bin_ps)
@@ -168,11 +229,8 @@ def _by_list(a_ps: TimesPs, b_ps: TimesPs, window: _Window, effort: Effort) -> I
 
 def _by_transform(a_ps: TimesPs, b_ps: TimesPs, window: _Window, effort: Effort) -> Iterator[Candidate]:
     """Cross-correlations by Fourier transform, one for each drift that is affordable."""
-    reach_ps = 2 * window.uncertainty_ps + window.span_ps
-    # K drifts need K transforms of bins that are K times finer.
-    plain_bins = 2 * reach_ps / max(window.max_drift * window.span_ps, 2.0 * _LEAST_BIN_PS)
-    drifts, drift_half = window.drifts(min(effort.drifts, max(1, int(math.sqrt(_MOST_WORK / plain_bins)))))
-    grid = _Grid(window, window.bin_ps(drift_half, reach_ps / effort.bins))
+    drifts, drift_half, bin_ps = window.transform_grid(effort)
+    grid = _Grid(window, bin_ps)
     spectrum_b, background = grid.of_bob(b_ps, a_ps.size)
     for drift in drifts:
         for lag, score in _peaks(grid.correlate(a_ps, float(drift), spectrum_b), background):

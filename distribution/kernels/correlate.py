@@ -18,14 +18,16 @@ def near_pairs(
     offset_ps: int,
     fraction_ps: float,
     drift: float,
+    bend_per_ps: float,
     half_ps: int,
     index_a: npt.NDArray[np.int64],
     residual_ps: npt.NDArray[np.float64],
 ) -> int:
-    """List every pair whose delay differs from offset + fraction + drift (a - reference) by about `half_ps` at most.
+    """List every pair whose delay differs from the expected one by about `half_ps` at most.
 
-    Absolute times stay int64; only the residual, and the small product with the drift, are floating point. The caller
-    trims `b_ps` to where partners can be.
+    Expected is offset + fraction + drift s + bend s^2 with s = a - reference. Absolute times stay int64; only the
+    residual, and the small products with drift and bend, are floating point. The caller trims `b_ps` to where partners
+    can be.
 
     Returns:
         Number of pairs there are; more than index_a.size means that the rest was not stored.
@@ -33,7 +35,8 @@ def near_pairs(
     n = np.int64(0)
     first = np.int64(0)
     for i in range(a_ps.size):
-        shift = fraction_ps + drift * np.float64(a_ps[i] - reference_ps)
+        since = np.float64(a_ps[i] - reference_ps)
+        shift = fraction_ps + (drift + bend_per_ps * since) * since
         whole = np.int64(math.floor(shift + 0.5))
         part = shift - np.float64(whole)
         centre = a_ps[i] + offset_ps + whole

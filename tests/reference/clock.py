@@ -17,7 +17,8 @@ Times = npt.NDArray[np.int64]
 def exact_to_bob(model: ClockModel, t_alice: int) -> Fraction:
     """The model's definition in rational numbers."""
     since = t_alice - model.reference_ps
-    return t_alice + model.offset_ps + Fraction(model.offset_fraction_ps) + Fraction(model.drift) * since
+    bend = Fraction(model.acceleration_per_s) / (2 * 10**12) * since**2
+    return t_alice + model.offset_ps + Fraction(model.offset_fraction_ps) + Fraction(model.drift) * since + bend
 
 
 def near_pairs(model: ClockModel, a: Times, b: Times, half_ps: int) -> list[tuple[int, Fraction]]:
