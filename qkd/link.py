@@ -14,7 +14,7 @@ from distribution.monitors.finding import Finding
 from qkd import bbm92
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
-from qkd.errors import KeyTooShort, ProtocolAborted
+from qkd.errors import ClockNotFound, KeyTooShort, ProtocolAborted
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
@@ -113,17 +113,18 @@ class SessionRecord:
     """All blocks of a session over recordings, good and bad, and what each station's monitors raised."""
 
     outcomes: list[tuple[Outcome, Outcome]] = field(default_factory=list)
-    aborts: list[ProtocolAborted] = field(default_factory=list)
+    aborts: list[ProtocolAborted | ClockNotFound] = field(default_factory=list)
     alarms: dict[Role, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 def run_to_end(link: Link) -> SessionRecord:
     """Make blocks until the tags are used up; blocks that abort are recorded and the next one is begun.
 
-    Tags at the end that are too few for another block are left over; that is no abort.
+    Tags at the end that are too few for another block are left over; that is no abort. A clock that is lost after
+    blocks were made (a satellite has set) costs the block at hand, as at a station.
 
     Raises:
-        QkdError: anything but an abort of the protocol.
+        QkdError: anything but an abort of the protocol; ClockNotFound before the first block.
     """
     record = SessionRecord()
     while not _one_run(link, record):
@@ -139,7 +140,13 @@ def _one_run(link: Link, record: SessionRecord) -> bool:
         for outcomes in link.blocks():
             record.outcomes.append(outcomes)
         return True
-    except ProtocolAborted as error:
+    except (ProtocolAborted, ClockNotFound) as error:
+        if isinstance(error, ClockNotFound) and not record.outcomes:
+            raise
+        if isinstance(error, ClockNotFound):
+            for side in (link.alice, link.bob):
+                assert side.station is not None
+                side.station.forget_events()
         ended = any(side.station is None or side.station.exhausted for side in (link.alice, link.bob))
         leftover = ended and isinstance(error, KeyTooShort) and bool(record.outcomes)
         if not leftover:

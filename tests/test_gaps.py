@@ -7,11 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from distribution import clock_servo
 from distribution.inbox import TagInbox
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
 from distribution.tags import Gap, GapCause, TimeTags
-from distribution.units import PS_PER_S, seconds_to_ps
+from distribution.units import seconds_to_ps
 from qkd.errors import ClockNotFound, KeyTooShort, QkdError, RemoteProtocolError
 from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
@@ -108,22 +109,42 @@ def test_a_hole_before_the_clock_is_known_well_costs_a_block_at_most(who: str) -
     assert same_blocks(vault_a, vault_b)
 
 
-@pytest.mark.parametrize(("hole_s", "first"), [(30.0, ClockNotFound), (90.0, RemoteProtocolError)])
-def test_after_a_long_hole_the_block_is_given_up_and_the_clock_is_found_anew(
-    hole_s: float, first: type[QkdError]
-) -> None:
-    """The clocks went on through the hole, further than the tracker can follow: no block of it, then keys again."""
+def torn(tags: TimeTags, cut_s: float, hole_ps: int) -> Live:
+    """A recording in which everything after `cut_s` comes later by `hole_ps`."""
+    cut_ps = int(tags.t_ps[0]) + seconds_to_ps(cut_s)
+    return Live(TimeTags(np.where(tags.t_ps < cut_ps, tags.t_ps, tags.t_ps + hole_ps), tags.channel))
+
+
+def test_half_a_minute_without_tags_is_bridged_by_a_steady_clock() -> None:
+    """The clocks went on through the hole as they had before: every block is made."""
     alice, bob, drift_ppm = recorded()
+    hole_ps = seconds_to_ps(30.0)
+    at_bob_ps = hole_ps + round(hole_ps * drift_ppm * 1e-6)
+    link, vault_a, vault_b = link_of(torn(alice, 1.0, hole_ps), torn(bob, 1.0, at_bob_ps))
+    assert run_like_a_node(link) == []
+    assert len(vault_a.blocks) >= 4
+    assert same_blocks(vault_a, vault_b)
 
-    def torn(tags: TimeTags, hole_ps: int) -> Live:
-        cut_ps = int(tags.t_ps[0]) + PS_PER_S
-        return Live(TimeTags(np.where(tags.t_ps < cut_ps, tags.t_ps, tags.t_ps + hole_ps), tags.channel))
 
-    hole_ps = seconds_to_ps(hole_s)
-    link, vault_a, vault_b = link_of(torn(alice, hole_ps), torn(bob, hole_ps + round(hole_ps * drift_ppm * 1e-6)))
+def test_a_hole_longer_than_alice_waits_gives_up_the_block_and_no_more() -> None:
+    alice, bob, drift_ppm = recorded()
+    hole_ps = seconds_to_ps(90.0)
+    at_bob_ps = hole_ps + round(hole_ps * drift_ppm * 1e-6)
+    link, vault_a, vault_b = link_of(torn(alice, 1.0, hole_ps), torn(bob, 1.0, at_bob_ps))
     errors = run_like_a_node(link)
-    assert isinstance(errors[0], first)
-    assert all(isinstance(error, ClockNotFound) for error in errors[1:])
-    assert len(errors) <= 2
+    assert {type(error) for error in errors} == {RemoteProtocolError}
+    assert len(errors) <= 3  # each new line drops what is at hand, until Alice's stream is over the hole as well
     assert len(vault_a.blocks) >= 3
+    assert same_blocks(vault_a, vault_b)
+
+
+def test_a_clock_that_starts_anew_costs_a_block_and_not_the_keys_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock_servo, "PATIENCE_S", 1.0)
+    alice, bob, drift_ppm = recorded()
+    hole_ps, jump_ps = seconds_to_ps(3.0), seconds_to_ps(0.01)
+    at_bob_ps = hole_ps + round(hole_ps * drift_ppm * 1e-6) + jump_ps
+    link, vault_a, vault_b = link_of(torn(alice, 2.0, hole_ps), torn(bob, 2.0, at_bob_ps))
+    record = run_to_end(link)
+    assert [type(error) for error in record.aborts] == [ClockNotFound]
+    assert len(record.outcomes) >= 3
     assert same_blocks(vault_a, vault_b)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from distribution.analyser import Analyser
-from distribution.delivery import Replay
 from distribution.detector import Afterpulsing
 from distribution.eavesdropper import BREIDBART, InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
@@ -26,6 +25,7 @@ from distribution.outcomes import LinkOptics
 from distribution.scenario import Scenario
 from distribution.simulate import Simulation, simulate
 from distribution.source import Pulses, Statistics
+from distribution.sources.replay import Replay
 from distribution.twoqubit import linear
 from qkd.exchange.engine import Engine
 from qkd.exchange.steps import Role, Steps

@@ -92,6 +92,7 @@ def test_bob_survives_any_parities(
     assert bob.done
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2**64 - 1))
 def test_word_instructions(x: int) -> None:
     word = np.uint64(x)
