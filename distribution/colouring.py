@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from distribution.arm import ArmConditions
+from distribution.channels.arm import ArmConditions
 from distribution.errors import ParameterError
 from distribution.kernels.generate import NOISE, NOTHING, PHOTONS, fill_alias
 from distribution.outcomes import NOBODY, Eavesdropper, LinkOutcomes, OutcomeSet, joined

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distribution.arm import ArmConditions, ArmCourse
+from distribution.channels.arm import ArmConditions, ArmCourse
 from distribution.model import LinkModel, link_model
 from distribution.outcomes import Eavesdropper
 from distribution.scenario import Scenario

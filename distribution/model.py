@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distribution.arm import ArmConditions
+from distribution.channels.arm import ArmConditions
 from distribution.dead_time import blind_groups, settled_rates, silence
 from distribution.errors import ParameterError
 from distribution.outcomes import NOBODY, Eavesdropper, Nobody, OutcomeSet

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from distribution.analysis import Histogram, cross_correlation
 from distribution.bounds import require
 from distribution.clock import Acquisition, acquire
-from distribution.clock_tracker import ClockTracker
+from distribution.clock.tracker import ClockTracker
 from distribution.coincidence import CoincidenceSummary, Matches, accidentals, match
 from distribution.correlators import Counts, outcome_counts
 from distribution.epochs import Epoch, EpochCounter

@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.analyser import Analyser
-from distribution.arm import ArmConditions, ArmCourse, AttenuatedCourse, ConstantCourse
 from distribution.bounds import require
+from distribution.channels.arm import ArmConditions, ArmCourse, AttenuatedCourse, ConstantCourse
+from distribution.channels.fibre import Fibre
+from distribution.channels.freespace import FreeSpace
+from distribution.channels.satellite import SatellitePass
 from distribution.detector import Detectors, Tagger, per_detector
 from distribution.errors import ParameterError
-from distribution.fibre import Fibre
-from distribution.freespace import FreeSpace
 from distribution.outcomes import LinkOptics, SideOptics
-from distribution.satellite import SatellitePass
 from distribution.source import PairSource
 from distribution.station_clock import StationClock
 from distribution.units import loss_db_to_transmittance

@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 import numpy as np
 
-from distribution.eavesdropper import InterceptResend
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.errors import QkdError
 from distribution.feed import WORD_PS, FeedHeader, encode_end, encode_frame
 from distribution.scenario import load_scenario

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from distribution.arm import ArmConditions, ArmCourse
+from distribution.channels.arm import ArmConditions, ArmCourse
 from distribution.colouring import Arms
 from distribution.scenario import Station
 from distribution.station_clock import ClockCourse

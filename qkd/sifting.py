@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.clock import acquire
-from distribution.clock_tracker import ClockTracker
+from distribution.clock.tracker import ClockTracker
 from distribution.coarsen import bin_centres_ps, bin_numbers
 from distribution.coincidence import Matches, match
 from distribution.monitors.pairs import PairMonitor

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from distribution.clock_tracker import ClockTracker
+from distribution.clock.tracker import ClockTracker
 from distribution.monitors.finding import Finding
 from distribution.monitors.limits import Limits
 from distribution.monitors.pairs import PairMonitor

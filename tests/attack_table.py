@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from distribution.clock import acquire
-from distribution.eavesdropper import InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.eavesdroppers.middle import SourceInTheMiddle
 from distribution.eavesdroppers.named import Attack, link_under
 from distribution.eavesdroppers.timeshift import TimeShift

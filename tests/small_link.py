@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from distribution.eavesdropper import InterceptResend
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.formats.s15 import decode_words, encode_words
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate

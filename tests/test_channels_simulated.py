@@ -12,19 +12,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from distribution.beam import Beam
+from distribution.channels.beam import Beam
+from distribution.channels.fibre import Fibre, TemperatureDrift
+from distribution.channels.freespace import FreeSpace
+from distribution.channels.orbit import Orbit
+from distribution.channels.polarisation import PolarisationDrift
+from distribution.channels.raman import ClassicalSignal, Coexistence, Direction
+from distribution.channels.satellite import SatellitePass
+from distribution.channels.scintillation import Scintillation
 from distribution.detector import Detectors
 from distribution.errors import ParameterError
 from distribution.expectation import mean_model
-from distribution.fibre import Fibre, TemperatureDrift
-from distribution.freespace import FreeSpace
 from distribution.model import error_fraction, link_model
-from distribution.orbit import Orbit
-from distribution.polarisation import PolarisationDrift
-from distribution.raman import ClassicalSignal, Coexistence, Direction
-from distribution.satellite import SatellitePass
 from distribution.scenario import Scenario, Station, load_scenario, shipped_scenarios
-from distribution.scintillation import Scintillation
 from distribution.simulate import Simulation, part_generators, simulate
 from distribution.source import PairSource
 from distribution.states import Basis, BellState

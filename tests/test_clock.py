@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distribution.clock import FALSE_ALARM_LIMIT, Acquisition, ClockModel, acquire
-from distribution.clock_tracker import PATIENCE_S, ClockTracker
+from distribution.clock.tracker import PATIENCE_S, ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate

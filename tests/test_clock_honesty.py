@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from distribution.clock import FALSE_ALARM_LIMIT, acquire
-from distribution.clock_fit import follow
-from distribution.clock_search import EFFORTS, candidates
+from distribution.clock.fit import follow
+from distribution.clock.search import EFFORTS, candidates
 from distribution.errors import ClockNotFound
 from tests.reference.clock import Streams, pair_streams
 from tests.test_clock import ORIGIN_PS, PS, compiled, errors, small, straight

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distribution.clock import Acquisition, ClockModel, KnownClock, acquire
-from distribution.clock_tracker import ClockTracker
+from distribution.clock.tracker import ClockTracker
 from distribution.kernels import follow as kernel
 from tests.reference.clock import Streams, pair_streams
 from tests.reference.follow import SlowFilter

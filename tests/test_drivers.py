@@ -73,7 +73,7 @@ def test_loading_the_simulators_driver_brings_no_simulator_into_the_process() ->
         "source = open_source('simulator', options, Site('alice')); chunk = source.until(1 << 60); source.close()\n"
         "assert len(chunk.tags) > 1000 and source.simulated\n"
         "found = [m for m in sys.modules if m.startswith(('distribution.simul', 'distribution.live',"
-        " 'distribution.scenario', 'distribution.eavesdropper'))]\n"
+        " 'distribution.scenario', 'distribution.eavesdroppers.intercept'))]\n"
         "sys.exit(repr(found) if found else 0)"
     )
     done = subprocess.run(

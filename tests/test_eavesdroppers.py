@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distribution.eavesdropper import InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.eavesdroppers.middle import SourceInTheMiddle
 from distribution.eavesdroppers.named import ATTACKS, at_work, describe, link_under, parse_attack
 from distribution.eavesdroppers.timeshift import TimeShift

@@ -10,9 +10,9 @@ import math
 import numpy as np
 import pytest
 
+from distribution.channels.fibre import Fibre, TemperatureDrift, standard_attenuation_db_per_km
+from distribution.channels.polarisation import ModeDispersion, PolarisationDrift, PolarisationWalk, rotation
 from distribution.errors import ParameterError
-from distribution.fibre import Fibre, TemperatureDrift, standard_attenuation_db_per_km
-from distribution.polarisation import ModeDispersion, PolarisationDrift, PolarisationWalk, rotation
 from distribution.twoqubit import linear
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from distribution.beam import Beam, Sky
+from distribution.channels.beam import Beam, Sky
+from distribution.channels.freespace import FreeSpace, haze_db_per_km
+from distribution.channels.scintillation import Flicker, Scintillation
 from distribution.errors import ParameterError
-from distribution.freespace import FreeSpace, haze_db_per_km
-from distribution.scintillation import Flicker, Scintillation
 
 CITY = Beam(wavelength_nm=810.0, divergence_urad=25.0, waist_m=0.02, aperture_m=0.2)
 

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from distribution import clock_servo
+from distribution.clock import servo
 from distribution.inbox import TagInbox
 from distribution.scenario import load_scenario
 from distribution.simulate import simulate
@@ -139,7 +139,7 @@ def test_a_hole_longer_than_alice_waits_gives_up_the_block_and_no_more() -> None
 
 
 def test_a_clock_that_starts_anew_costs_a_block_and_not_the_keys_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_servo, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(servo, "PATIENCE_S", 1.0)
     alice, bob, drift_ppm = recorded()
     hole_ps, jump_ps = seconds_to_ps(3.0), seconds_to_ps(0.01)
     at_bob_ps = hole_ps + round(hole_ps * drift_ppm * 1e-6) + jump_ps

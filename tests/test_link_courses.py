@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from distribution.analyser import Analyser, Setting
-from distribution.arm import ArmConditions, ArmCourse
+from distribution.channels.arm import ArmConditions, ArmCourse
 from distribution.detector import Afterpulsing, Detectors, Response, Tagger
-from distribution.eavesdropper import InterceptResend
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.errors import ParameterError
 from distribution.model import error_fraction, link_model
 from distribution.outcomes import LinkOptics, LinkOutcomes, Nobody

@@ -14,7 +14,7 @@ import pytest
 
 from distribution.analyser import Analyser, Setting
 from distribution.detector import Afterpulsing, Detectors, Response
-from distribution.eavesdropper import BREIDBART, InterceptResend
+from distribution.eavesdroppers.intercept import BREIDBART, InterceptResend
 from distribution.errors import ParameterError
 from distribution.model import correlator, error_fraction, link_model
 from distribution.outcomes import Eavesdropper

@@ -12,8 +12,8 @@ import pytest
 
 from distribution.analyser import Analyser
 from distribution.detector import Afterpulsing
-from distribution.eavesdropper import BREIDBART, InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
+from distribution.eavesdroppers.intercept import BREIDBART, InterceptResend
 from distribution.eavesdroppers.middle import SourceInTheMiddle
 from distribution.eavesdroppers.named import Attack, link_under
 from distribution.eavesdroppers.timeshift import TimeShift

@@ -62,7 +62,7 @@ def test_stations_cannot_reach_the_truth() -> None:
     done = run(
         "import sys, qkd.node.service\n"
         "sys.exit(repr([m for m in sys.modules if m.startswith(('distribution.simulate', 'distribution.live',"
-        " 'distribution.scenario', 'distribution.eavesdropper'))]) if any(m.startswith(('distribution.simulate',"
+        " 'distribution.scenario', 'distribution.eavesdroppers'))]) if any(m.startswith(('distribution.simulate',"
         " 'distribution.live')) for m in sys.modules) else 0)"
     )
     assert done.returncode == 0, done.stderr

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from distribution.errors import ParameterError
-from distribution.fibre import Fibre
-from distribution.raman import (
+from distribution.channels.fibre import Fibre
+from distribution.channels.raman import (
     ClassicalSignal,
     Coexistence,
     Direction,
@@ -20,6 +19,7 @@ from distribution.raman import (
     backward_km,
     forward_km,
 )
+from distribution.errors import ParameterError
 
 DB = math.log(10.0) / 10.0
 

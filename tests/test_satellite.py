@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from distribution.beam import Beam, Sky
+from distribution.channels.beam import Beam, Sky
+from distribution.channels.orbit import EARTH_GM_KM3_PER_S2, EARTH_RADIUS_KM, Orbit
+from distribution.channels.satellite import SatellitePass, air_mass
 from distribution.errors import ParameterError
-from distribution.orbit import EARTH_GM_KM3_PER_S2, EARTH_RADIUS_KM, Orbit
-from distribution.satellite import SatellitePass, air_mass
 
 C_KM_PER_S = 299_792.458
 LEO = Orbit(altitude_km=500.0, max_elevation_deg=90.0, min_elevation_deg=10.0)

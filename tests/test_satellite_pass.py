@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from distribution.channels.satellite import SatellitePass
 from distribution.expectation import mean_model
-from distribution.satellite import SatellitePass
 from distribution.scenario import Scenario, load_scenario
 from distribution.simulate import LinkSimulator
 from distribution.tags import EMPTY, TagChunk, TimeTags, join

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from distribution.analyser import Analyser
-from distribution.arm import ArmConditions
+from distribution.channels.arm import ArmConditions
 from distribution.detector import Detectors, Response
-from distribution.eavesdropper import InterceptResend
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.errors import ParameterError
 from distribution.model import error_fraction, link_model
 from distribution.outcomes import pair_outcomes

@@ -1,1 +1,1 @@
-"""Eavesdroppers other than intercept-resend, one file each: what they do to a pair, exactly, as an outcome set."""
+"""Eavesdroppers, one file each: what they do to a pair, exactly, as an outcome set; `named` finds them by name."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from distribution.eavesdropper import InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.eavesdroppers.middle import SourceInTheMiddle
 from distribution.eavesdroppers.timeshift import TimeShift
 from distribution.errors import ParameterError

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distribution.clock_model import Acquisition
-from distribution.clock_tracker import ClockTracker
+from distribution.clock.model import Acquisition
+from distribution.clock.tracker import ClockTracker
 from distribution.coincidence import match
 from distribution.monitors.finding import Finding
 from distribution.monitors.limits import Limits

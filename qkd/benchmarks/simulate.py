@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.analyser import Analyser
-from distribution.arm import ArmConditions, ArmCourse
+from distribution.channels.arm import ArmConditions, ArmCourse
 from distribution.detector import Afterpulsing, Detectors, Response, Tagger
-from distribution.eavesdropper import InterceptResend
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.outcomes import Eavesdropper
 from distribution.scenario import Scenario, Station
 from distribution.simulate import LinkSimulator
@@ -38,7 +38,7 @@ class _Fading:
     dispersion_ps: float
 
     def at(self, t_s: float) -> ArmConditions:
-        """See `distribution.arm.ArmCourse`."""
+        """See `distribution.channels.arm.ArmCourse`."""
         swing = 0.5 + 0.5 * math.sin(20.0 * math.pi * t_s)
         return ArmConditions(
             transmittance=0.5 * 10.0 ** (-0.3 * swing),

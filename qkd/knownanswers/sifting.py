@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from distribution.clock import ClockTracker
-from distribution.clock_model import ClockModel
+from distribution.clock.model import ClockModel
 from distribution.coincidence import match
 from distribution.sources.replay import Replay
 from distribution.states import Basis, BellState

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distribution.eavesdropper import InterceptResend
 from distribution.eavesdroppers.blinding import Blinding
+from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.eavesdroppers.middle import SourceInTheMiddle
 from distribution.eavesdroppers.named import Attack
 from distribution.eavesdroppers.timeshift import TimeShift

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from distribution.clock_model import ClockModel
+from distribution.clock.model import ClockModel
 
 Times = npt.NDArray[np.int64]
 

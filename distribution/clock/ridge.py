@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distribution.clock_model import ClockModel
-from distribution.clock_search import Candidate
+from distribution.clock.model import ClockModel
+from distribution.clock.search import Candidate
 from distribution.tags import TimesPs
 
 _SLICES = 32

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammainc
 
-from distribution.clock_model import ClockModel, KnownClock
+from distribution.clock.model import ClockModel, KnownClock
 from distribution.errors import ClockNotFound
 from distribution.kernels import follow as kernel
 from distribution.tags import TimesPs

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from distribution.arm import ArmConditions, ArmCourse, ConstantCourse
 from distribution.bounds import require
+from distribution.channels.arm import ArmConditions, ArmCourse, ConstantCourse
+from distribution.channels.polarisation import Matrix, ModeDispersion, PolarisationDrift, PolarisationWalk
+from distribution.channels.raman import Coexistence
 from distribution.errors import ParameterError
-from distribution.polarisation import Matrix, ModeDispersion, PolarisationDrift, PolarisationWalk
-from distribution.raman import Coexistence
 from distribution.units import (
     FWHM_PER_SIGMA,
     SPEED_OF_LIGHT_M_PER_S,
@@ -187,7 +187,7 @@ class Fibre(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return raman + self.coexistence.leakage_cps(length_km=length_km, quantum_db_per_km=alpha)
 
     def start(self, rng: np.random.Generator) -> ArmCourse:
-        """See distribution.arm.Channel."""
+        """See distribution.channels.arm.Channel."""
         left = self.mode_dispersion.draw(rng)
         steps = [step for step in (self.polarisation.step_s, self.temperature.step_s) if step is not None]
         course = _FibreCourse(self, min(steps, default=_LONGEST_STEP_S), left, rng)

@@ -4,7 +4,7 @@ A burst of Alice's events is correlated with all of Bob's that could belong to i
 over drift x burst, so the bins are that wide and the significance is c sqrt(K / (r_a r_b max_drift)), c the pair rate,
 whatever the burst: what raises it is the number K of drifts tried. The plain search has K = 1, the drift scan more.
 Where few pairs of events are within the uncertainty at all, their delays are listed instead of transformed: the same
-histogram at less cost. Candidates prove nothing; `distribution.clock_fit` decides by counting pairs.
+histogram at less cost. Candidates prove nothing; `distribution.clock.fit` decides by counting pairs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from distribution.clock_model import ClockModel
+from distribution.clock.model import ClockModel
 from distribution.tags import TimesPs
 from distribution.units import PS_PER_S
 

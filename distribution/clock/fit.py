@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from distribution.clock_model import Acquisition, ClockModel, KnownClock
-from distribution.clock_ridge import MOST_DRIFT, Ridge, Stretch, between, centred, climb, overlap, ridge_of
-from distribution.clock_search import Candidate
-from distribution.clock_verdict import (
+from distribution.clock.model import Acquisition, ClockModel, KnownClock
+from distribution.clock.ridge import MOST_DRIFT, Ridge, Stretch, between, centred, climb, overlap, ridge_of
+from distribution.clock.search import Candidate
+from distribution.clock.verdict import (
     MOST_ACCELERATION_PER_S,
     Peak,
     accidental_rate,

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammainc
 
-from distribution.clock_model import ClockModel
-from distribution.clock_ridge import MOST_PAIRS, between
+from distribution.clock.model import ClockModel
+from distribution.clock.ridge import MOST_PAIRS, between
 from distribution.tags import TimesPs
 from distribution.units import ps_to_seconds
 

@@ -2,15 +2,15 @@
 
 Each of Bob's events is aligned with what all earlier ones have told, and with nothing else: the aligned times are the
 same, to the bit, however the stream is cut into stretches. Outcomes and bases are never looked at. The filter itself is
-`distribution.clock_servo`; here it gets its start, at the beginning of the recording in which the clock was found.
+`distribution.clock.servo`; here it gets its start, at the beginning of the recording in which the clock was found.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from distribution.clock_model import Acquisition, ClockModel
-from distribution.clock_servo import PATIENCE_S, ClockJump, Servo
+from distribution.clock.model import Acquisition, ClockModel
+from distribution.clock.servo import PATIENCE_S, ClockJump, Servo
 from distribution.tags import TimesPs
 from distribution.times import ascending_times
 

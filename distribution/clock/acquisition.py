@@ -16,18 +16,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from distribution.clock_fit import follow
-from distribution.clock_model import PPM, Acquisition, ClockModel, KnownClock
-from distribution.clock_ridge import promise
-from distribution.clock_search import EFFORTS, Candidate, Outlook, candidates
-from distribution.clock_servo import REACH_PS, Servo
-from distribution.clock_tracker import ClockTracker
+from distribution.clock.fit import follow
+from distribution.clock.model import PPM, Acquisition, KnownClock
+from distribution.clock.ridge import promise
+from distribution.clock.search import EFFORTS, Candidate, Outlook, candidates
+from distribution.clock.servo import REACH_PS, Servo
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.tags import TimesPs
 from distribution.times import ascending_times
 from distribution.units import PS_PER_S, seconds_to_ps
-
-__all__ = ["FALSE_ALARM_LIMIT", "Acquisition", "ClockModel", "ClockTracker", "KnownClock", "acquire"]
 
 FALSE_ALARM_LIMIT = 1e-9
 _LEAST_EVENTS = 10

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from distribution.arm import ArmConditions, ArmCourse
-from distribution.beam import Beam, Sky
 from distribution.bounds import require
-from distribution.orbit import Orbit
-from distribution.scintillation import Flicker, Scintillation
+from distribution.channels.arm import ArmConditions, ArmCourse
+from distribution.channels.beam import Beam, Sky
+from distribution.channels.orbit import Orbit
+from distribution.channels.scintillation import Flicker, Scintillation
 from distribution.units import distance_to_ps
 
 _DELAY_ERROR_PS = 0.05
@@ -93,7 +93,7 @@ class SatellitePass(
         return self.sky.photons_cps(self.beam)
 
     def start(self, rng: np.random.Generator) -> ArmCourse:
-        """See distribution.arm.Channel."""
+        """See distribution.channels.arm.Channel."""
         return _PassCourse(self, self.step_s, rng)
 
 

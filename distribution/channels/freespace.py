@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from distribution.arm import ArmConditions, ArmCourse, ConstantCourse
-from distribution.beam import Beam, Sky
 from distribution.bounds import require
+from distribution.channels.arm import ArmConditions, ArmCourse, ConstantCourse
+from distribution.channels.beam import Beam, Sky
+from distribution.channels.scintillation import Flicker, Scintillation
 from distribution.errors import ParameterError
-from distribution.scintillation import Flicker, Scintillation
 from distribution.units import NEPER_PER_DB, distance_to_ps, loss_db_to_transmittance
 
 AIR_INDEX = 1.000_27  # group index near the ground at 800 nm, 15 degrees Celsius, to 1e-5 (Edlen 1966)
@@ -82,7 +82,7 @@ class FreeSpace(
         return self.sky.photons_cps(self.beam)
 
     def start(self, rng: np.random.Generator) -> ArmCourse:
-        """See distribution.arm.Channel."""
+        """See distribution.channels.arm.Channel."""
         step_s = self.scintillation.step_s
         course = _FreeSpaceCourse(self, step_s or 1.0, rng)
         return ConstantCourse(course.at(0.0)) if step_s is None else course
