@@ -243,6 +243,10 @@ def _pair_fields(report: PairReport) -> dict[str, Any]:
     return {
         "offset_ps": model.offset_ps,
         "drift_ppm": model.drift_ppm,
+        "acceleration_ppm_per_s": model.acceleration_per_s * 1e6,
+        "offset_error_ps": report.acquisition.offset_error_ps,
+        "drift_error_ppm": report.acquisition.drift_error * 1e6,
+        "acceleration_error_ppm_per_s": report.acquisition.acceleration_error_per_s * 1e6,
         "false_alarm": report.acquisition.false_alarm,
         "coincidences": report.counts.coincidences,
         "accidentals": report.counts.accidentals,
@@ -302,8 +306,12 @@ def _pair_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
 
     figure = partial(pair_fields.with_error, fields)
     return [
-        ("offset", f"{fields['offset_ps']} ps at {fields['reference_ps']} ps (B minus A)"),
-        ("drift", f"{fields['drift_ppm']:.6f} ppm"),
+        (
+            "offset",
+            f"{fields['offset_ps']} +- {fields['offset_error_ps']:.2g} ps at {fields['reference_ps']} ps (B - A)",
+        ),
+        ("drift", f"{fields['drift_ppm']:.6f} +- {fields['drift_error_ppm']:.2g} ppm"),
+        ("its change", f"{fields['acceleration_ppm_per_s']:.6f} +- {fields['acceleration_error_ppm_per_s']:.2g} ppm/s"),
         ("false alarm", f"{fields['false_alarm']:.2g}"),
         ("coincidences", f"{fields['coincidences']} in {fields['common_seconds']:.6g} s"),
         ("window", f"{fields['window_ps']} ps, full width"),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.clock.model import Acquisition, ClockModel, KnownClock
-from distribution.clock.ridge import MOST_DRIFT, Ridge, Stretch, between, centred, climb, overlap, ridge_of
+from distribution.clock.ridge import MOST_DRIFT, MOST_PAIRS, Ridge, Stretch, between, centred, climb, overlap, ridge_of
 from distribution.clock.search import Candidate
 from distribution.clock.verdict import (
     MOST_ACCELERATION_PER_S,
@@ -145,7 +145,8 @@ def _shortened(a_ps: TimesPs, b_ps: TimesPs, ridge: Ridge) -> _Fit | None:
         line = _fit(a_ps, b_ps, stretch, spread_ps, _LINE)
         if line is None or line.is_good(_BENT):
             return line
-        bend_ps = float(np.abs(line.rest_ps).max())
+        # Pairs at few places in time leave the rest undetermined; all of them lie within the cut.
+        bend_ps = min(float(np.abs(line.rest_ps).max()), 16.0 * line.spread_ps)
         curve = _fit(a_ps, b_ps, line.stretch, math.hypot(line.spread_ps, bend_ps), _PARABOLA)
         if curve is not None and curve.pairs > 0.9 * line.pairs and curve.is_good(_CUBIC):
             return curve
@@ -202,7 +203,10 @@ def _fit(a_ps: TimesPs, b_ps: TimesPs, stretch: Stretch, spread_ps: float, order
     a = between(a_ps, stretch.start_ps, stretch.stop_ps)
     model = stretch.model
     most_bend = MOST_ACCELERATION_PER_S / PS_PER_S * half_span**2 / 3.0
+    accidental = accidental_rate(a_ps, b_ps, stretch.start_ps, stretch.stop_ps, model)
     for _ in range(12):
+        if accidental * 32.0 * spread_ps > MOST_PAIRS:
+            return None
         index, residual = model.residuals(a, b_ps, 16.0 * spread_ps)
         far, far_width = int((np.abs(residual) > 6.0 * spread_ps).sum()), 20.0 * spread_ps
         background = far / far_width
@@ -233,7 +237,7 @@ def _fit(a_ps: TimesPs, b_ps: TimesPs, stretch: Stretch, spread_ps: float, order
     found = Stretch(stretch.start_ps, stretch.stop_ps, model, half, half / half_span)
     covariance = np.linalg.pinv(normal[: order + 2, : order + 2]) * (spread_ps * n / net) ** 2
     covariance[:order, :order] = np.linalg.pinv(normal[:order, :order]) * (spread_ps * n / net) ** 2
-    beside = max(far - accidental_rate(a_ps, b_ps, stretch.start_ps, stretch.stop_ps, model) * far_width, 0.0)
+    beside = max(far - accidental * far_width, 0.0)
     return _Fit(found, net, spread_ps, background, beside, covariance, rest, order)
 
 

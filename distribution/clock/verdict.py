@@ -24,6 +24,7 @@ MOST_ACCELERATION_PER_S = 0.5e-6
 _LEAST_FALSE_ALARM = 1e-300
 _PARTS, _LEAST_PARTS = 8, 3
 _NEARBY_PS = 100_000.0
+_MOST_STEPS = 3_000_000
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,15 +101,19 @@ def is_ambiguous(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, reach_ps: float) -> b
 
 
 def _has_equal(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, reach_ps: float) -> bool:
-    cell = 4.0 * peak.spread_ps
-    cells = math.ceil(reach_ps / cell)
-    reach = (cells + 0.5) * cell
+    """Counts in boxes four spreads wide that start every spread: in coarser steps two boxes could share a peak."""
+    step = peak.spread_ps
+    steps = min(math.ceil(reach_ps / step), _MOST_STEPS)
+    reach = (steps + 2) * step
     share = min(MOST_PAIRS / max(_expected(a_ps, b_ps, peak, 2.0 * reach), 1.0), 1.0)
     peak = replace(peak, stop_ps=peak.start_ps + max(int((peak.stop_ps - peak.start_ps) * share), 1))
     _, residual = _residuals_of(a_ps, b_ps, peak, reach)
-    count = np.bincount(((residual + reach) / cell).astype(np.int64), minlength=2 * cells + 1)
-    first = int(count[cells])
-    count[cells - 2 : cells + 3] = 0
+    place = np.minimum(((residual + reach) / step).astype(np.int64), 2 * steps + 3)
+    total = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=2 * steps + 4))])
+    count = total[4:] - total[:-4]
+    first = int(count[steps])
+    count[max(steps - 8, 0) : steps + 9] = 0
     second = int(count.max())
-    credible = _tail(second, max(_expected(a_ps, b_ps, peak, cell), float(count.mean()))) * count.size < 1e-9
+    expected = max(_expected(a_ps, b_ps, peak, 4.0 * step), float(count.mean()))
+    credible = _tail(second, expected) * count.size < 1e-9
     return credible and first - second < 5.0 * math.sqrt(first + second)
