@@ -11,51 +11,24 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from distribution.clock import Acquisition, acquire
+from distribution.clock_trials import ORIGIN_PS, Case, Streams, drawn
 from distribution.errors import ClockNotFound
 from distribution.formats.s15 import write_a1
-from distribution.tags import TimesPs, TimeTags
+from distribution.tags import TimeTags
 from distribution.units import PS_PER_S, seconds_to_ps
 from qkd.benchmarks.result import Result, Row
 from qkd.errors import ParameterError
 
-Floats = npt.NDArray[np.float64]
-
-_ORIGIN_PS = 100 * PS_PER_S
-_JITTER_PS = 150.0
 _RIGHT_PS, _RIGHT_DRIFT = 1_000.0, 1e-8
 _FPFIND_LIMIT_S = 60.0
 # Buffers and separation that suit recordings of a few seconds; its defaults want longer ones.
 _FPFIND_OPTIONS = ("-q", "23", "-R", "128", "-s", "3")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One row of the table.
-
-    Attributes:
-        name: unique.
-        singles_a, singles_b, pairs_per_s: rates per second; the singles include the pairs.
-        drift_ppm, uncertainty_s: what the search is told; the true values are drawn within 97 % of it.
-        seconds: length of both recordings.
-        orbit: the delay is that of a 500 km orbit that passes overhead, from anywhere in the pass above 20 degrees.
-    """
-
-    name: str
-    singles_a: float
-    singles_b: float
-    pairs_per_s: float
-    drift_ppm: float
-    uncertainty_s: float = 1.0
-    seconds: float = 4.0
-    orbit: bool = False
 
 
 HEADLINE = "100k/100k 1e4/s 10 ppm"
@@ -90,15 +63,6 @@ CASES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
-    """Both recordings, and Bob's clock minus Alice's, ps, at a time in s since the origin."""
-
-    a_ps: TimesPs
-    b_ps: TimesPs
-    delay_ps: Callable[[Floats], Floats]
-
-
-@dataclass(frozen=True, slots=True)
 class _Trial:
     wall_s: float
     cpu_s: float
@@ -129,47 +93,15 @@ def run(*, seeds: int = 3, case: str | None = None, fpfind: str | None = None, s
             f"--case {case!r}, --seeds {seeds}: nothing to measure",
             hint="cases: " + "; ".join(c.name for c in CASES),
         )
-    warm = draw(CASES[1], np.random.default_rng(seed))
+    warm = drawn(CASES[1], seed)
     acquire(warm.a_ps, warm.b_ps)  # compiles
     rows = tuple(_measured(c, seeds, seed, fpfind) for c in chosen)
     headline = next((row for row in rows if row.case == HEADLINE), rows[0])
     return Result(headline={"seconds": headline.value}, rows=rows)
 
 
-def orbit_delay_ps(t_s: Floats, zenith_s: float) -> Floats:
-    """Light time from a circular orbit of 500 km that passes overhead at `zenith_s`; the Earth does not turn.
-
-    The angle at the Earth's centre grows evenly, and the law of cosines gives the slant range.
-    """
-    ground_m, orbit_m = 6.371e6, 6.871e6
-    angle = np.sqrt(3.986004418e14 / orbit_m**3) * (t_s - zenith_s)
-    range_m = np.sqrt(ground_m**2 + orbit_m**2 - 2.0 * ground_m * orbit_m * np.cos(angle))
-    return np.asarray(range_m / 299_792_458.0 * PS_PER_S)
-
-
-def draw(case: Case, rng: np.random.Generator) -> Streams:
-    """Poisson pairs and singles of a case, Gaussian jitter, a clock drawn from its range."""
-    offset_ps = 0.97 * case.uncertainty_s * PS_PER_S * rng.uniform(-1.0, 1.0)
-    rate = 0.97 * case.drift_ppm * 1e-6 * PS_PER_S * rng.uniform(-1.0, 1.0)
-    zenith_s = case.seconds / 2 + rng.uniform(-130.0, 130.0)  # 20 degrees of elevation or more
-
-    def delay_ps(t_s: Floats) -> Floats:
-        return offset_ps + (orbit_delay_ps(t_s, zenith_s) if case.orbit else rate * t_s)
-
-    def poisson(per_s: float) -> Floats:
-        return rng.uniform(0.0, case.seconds * PS_PER_S, rng.poisson(per_s * case.seconds))
-
-    born = poisson(case.pairs_per_s)
-    a, b = (
-        np.sort(np.concatenate([born + rng.normal(0.0, _JITTER_PS, born.size), poisson(singles - case.pairs_per_s)]))
-        for singles in (case.singles_a, case.singles_b)
-    )
-    shown = b + delay_ps(b / PS_PER_S)
-    return Streams(np.rint(a).astype(np.int64) + _ORIGIN_PS, np.rint(shown).astype(np.int64) + _ORIGIN_PS, delay_ps)
-
-
 def _measured(case: Case, seeds: int, seed: int, fpfind: str | None) -> Row:
-    trials = [_trial(case, draw(case, np.random.default_rng(seed + n))) for n in range(seeds)]
+    trials = [_trial(case, drawn(case, seed + n)) for n in range(seeds)]
     right = [t for t in trials if t.right]
     details = {
         "found": len(right),
@@ -183,7 +115,7 @@ def _measured(case: Case, seeds: int, seed: int, fpfind: str | None) -> Row:
     }
     reference = None
     if fpfind is not None:
-        reference, details["reference_found"] = _by_fpfind(fpfind, case, draw(case, np.random.default_rng(seed)))
+        reference, details["reference_found"] = _by_fpfind(fpfind, case, drawn(case, seed))
     return Row(
         case=case.name,
         value=statistics.median(t.wall_s for t in trials),
@@ -215,7 +147,7 @@ def _trial(case: Case, streams: Streams) -> _Trial:
 def _errors(found: Acquisition, streams: Streams) -> tuple[float, float]:
     """(ps, dimensionless) at the model's reference."""
     model = found.model
-    at_s = np.array([model.reference_ps - _ORIGIN_PS]) / PS_PER_S
+    at_s = np.array([model.reference_ps - ORIGIN_PS]) / PS_PER_S
     step_s = 0.01
     slope = (streams.delay_ps(at_s + step_s) - streams.delay_ps(at_s - step_s)) / (2.0 * step_s * PS_PER_S)
     offset_ps = model.offset_ps - float(streams.delay_ps(at_s)[0]) + model.offset_fraction_ps
@@ -242,7 +174,7 @@ def _by_fpfind(program: str, case: Case, streams: Streams) -> tuple[float | None
     if done.returncode or len(answer) < 2:
         return None, False
     # It states (drift, offset in ns) at the common beginning.
-    at_s = np.array([max(streams.a_ps[0], streams.b_ps[0]) - _ORIGIN_PS]) / PS_PER_S
+    at_s = np.array([max(streams.a_ps[0], streams.b_ps[0]) - ORIGIN_PS]) / PS_PER_S
     truth_ns = float(streams.delay_ps(at_s)[0]) / 1e3
     slope = float((streams.delay_ps(at_s + 1.0) - streams.delay_ps(at_s))[0]) / PS_PER_S
     right = abs(float(answer[1]) - truth_ns) < 100.0 and abs(float(answer[0]) - slope) < _RIGHT_DRIFT
