@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from distribution.clock import Acquisition, acquire
-from distribution.clock_trials import ORIGIN_PS, Case, Streams, drawn
+from distribution.clock.trials import ORIGIN_PS, Case, Streams, drawn
 from distribution.errors import ClockNotFound
 from distribution.formats.s15 import write_a1
 from distribution.tags import TimeTags
