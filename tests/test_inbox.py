@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distribution import inbox as inbox_module
 from distribution.errors import FeedError, TagFormatError
 from distribution.inbox import DARK_S, MAX_GAPS, PAUSE_BACKLOG, TagInbox
 from distribution.tags import EMPTY, Gap, GapCause, TimeTags
@@ -142,7 +143,8 @@ def test_a_tagger_whose_time_crawls_counts_as_silent() -> None:
         thread.join()
 
 
-def test_a_tagger_that_is_alive_and_dark_is_told_from_a_dead_one() -> None:
+def test_a_tagger_that_is_alive_and_dark_is_told_from_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "LOOK_S", 0.02)  # a minute of the clock is sixty looks
     clock = FakeClock()
     inbox = TagInbox("it", timeout_s=5.0, clock=clock)
     stop = threading.Event()
@@ -151,6 +153,7 @@ def test_a_tagger_that_is_alive_and_dark_is_told_from_a_dead_one() -> None:
         horizon_ps = 0
         while not stop.is_set():
             inbox.put(EMPTY, horizon_ps := horizon_ps + 10**11)
+            stop.wait(0.001)
 
     thread = threading.Thread(target=live)
     thread.start()
