@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distribution.clock import FALSE_ALARM_LIMIT, Acquisition, ClockModel, acquire
+from distribution.clock import FALSE_ALARM_LIMIT, Acquisition, ClockModel, acquire, search
 from distribution.clock.tracker import PATIENCE_S, ClockTracker
 from distribution.errors import ClockNotFound, ParameterError
 from distribution.scenario import load_scenario
@@ -485,3 +485,11 @@ def test_candidates_that_hardly_overlap_are_only_wrong(seed: int, start_a_s: flo
         )  # Bob's epoch ended before Alice began
         return
     assert abs(found.model.drift_ppm - made.truth.drift_ppm) < 1e-3
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 511, 512, 513, 1024, 1025, 1026, 5000])
+def test_the_running_mean_is_shorter_at_the_ends(size: int) -> None:
+    values = np.random.default_rng(size).poisson(3.0, size).astype(np.float32)
+    half = search._SMOOTH_BINS // 2
+    slow_mean = [values[max(i - half, 0) : i + half + 1].mean(dtype=np.float64) for i in range(size)]
+    np.testing.assert_allclose(search._smooth(values), slow_mean, rtol=1e-6)
