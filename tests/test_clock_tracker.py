@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from distribution.clock import Acquisition, ClockModel, KnownClock, acquire
 from distribution.clock.tracker import ClockTracker
 from distribution.kernels import follow as kernel
+from distribution.tags import TimesPs
 from tests.reference.clock import Streams, pair_streams
 from tests.reference.follow import SlowFilter
 from tests.test_clock import ORIGIN_PS, PS, SIGMA_PS, compiled, small, start_of, tracked
@@ -167,7 +168,7 @@ def test_the_filter_agrees_with_its_matrices() -> None:
     tally, aligned = np.zeros(kernel.TALLIES), np.empty(b.size, np.int64)
     histogram = np.zeros(2001, np.int32)
     kernel.follow(
-        a, b, 0, 0, state, 400.0, 200.0**2, 3000.0, 1200.0, 3e3, 1_000_000, 0.5, 1000, histogram, tally, aligned
+        a, b, 0, 0, state, 400.0, 200.0**2, 3000.0, 1200.0, 3e3, 1_000_000, 0.5, 0, 1, 1000, histogram, tally, aligned
     )
     for i, t in enumerate(b.tolist()):
         lag = slow.see(t * 1e-12, [float(t - x) for x in a.tolist() if abs(t - x) < 5000])
@@ -181,6 +182,25 @@ def test_the_filter_agrees_with_its_matrices() -> None:
     off = np.array([[t - int(lag) - x for x in a.tolist()] for t, lag in zip(b.tolist(), b - aligned, strict=True)])
     assert tally[kernel.WITHIN] == histogram.sum() == np.sum(np.abs(off) <= 1_000_000)
     assert tally[kernel.CORE] == pytest.approx(np.sum(np.abs(off) <= 1200), abs=1)
+
+
+def test_the_filter_learns_from_one_event_in_so_many_and_aligns_all() -> None:
+    rng = np.random.default_rng(33)
+    a = np.sort(rng.integers(0, 10**12, 300))
+    b = np.sort(a + rng.normal(700, 200, a.size).astype(np.int64))
+
+    def run(times_ps: TimesPs, skip: int, stride: int) -> tuple[TimesPs, list[float]]:
+        state = np.array([650.0, 30.0, -20.0, 90.0**2, 0.0, 0.0, 100.0**2, 0.0, 300.0**2, 0.0])
+        tally, aligned = np.zeros(kernel.TALLIES), np.empty(times_ps.size, np.int64)
+        room = np.zeros(2001, np.int32), tally, aligned
+        kernel.follow(a, times_ps, 0, 0, state, 400.0, 4e4, 3e3, 1200.0, 3e3, 1_000_000, 0.5, skip, stride, 1000, *room)
+        return aligned, [*state.tolist(), *tally.tolist()]
+
+    aligned, learnt = run(b, 2, 4)
+    alone, same = run(b[2::4].copy(), 0, 1)
+    assert learnt == same
+    assert np.array_equal(aligned[2::4], alone)
+    assert np.abs(aligned - a).max() < 6 * 220
 
 
 def test_acquisition_states_where_the_recording_begins() -> None:

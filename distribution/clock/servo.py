@@ -8,6 +8,8 @@ is cut. Few pairs move the state little, none only let its uncertainty, and the 
 How much the acceleration walks at random is not known: a quiet crystal's hardly does, a low orbit's does a lot. So
 three filters run side by side, and the one that has lately predicted the pairs best leads.
 
+Where pairs are plenty, only one in so many of Bob's events is learnt from: more would tell a clock's walk no better.
+
 Cells on a fixed grid of Bob's time are where the servo is judged. A cell whose counts chance explains is forgotten, so
 that accidentals cannot lead the clock away; one whose pairs are elsewhere tells of a jump.
 """
@@ -31,6 +33,7 @@ from distribution.units import PS_PER_S
 PATIENCE_S = 5.0
 _PATIENCE_CELLS = 5
 _PAIRS_PER_CELL = 60
+_MOST_PAIRS_PER_S = 2e4  # learnt from
 _LEAST_CELL_S, _MOST_CELL_S = 0.1, 2.0
 # Random walks of the acceleration, ps/s^2 after one second: a crystal at rest, one in a draught (its drift changes by a
 # few ppb/s within a minute), and a low orbit, whose acceleration changes by up to 4 ppb/s in a second.
@@ -155,13 +158,16 @@ class Servo:
     def _run(self, a_ps: TimesPs, b_ps: TimesPs, aligned_ps: TimesPs) -> None:
         ends = [int(b_ps[i]) - self._offset_ps - round(self._lag(int(b_ps[i]))) for i in (0, -1)]
         lo, hi = np.searchsorted(a_ps, [ends[0] - 3 * REACH_PS, ends[1] + 3 * REACH_PS])
+        skip = -self._events % self._stride
+        self._events += b_ps.size
+        sample_ps = np.ascontiguousarray(b_ps[skip :: self._stride])
         for n, walk in enumerate(_WALKS):
             # Only the leader's alignment counts, and only about it pairs are counted out to the whole reach.
             leads = n == self._leader
             reach_ps = REACH_PS if leads else min(math.ceil(self._near_ps[n]) + 1, REACH_PS)
             kernel.follow(
                 a_ps[lo:hi],
-                b_ps,
+                b_ps if leads else sample_ps,
                 self._start_ps,
                 self._offset_ps,
                 self._states[n],
@@ -172,10 +178,12 @@ class Servo:
                 self._near_ps[n],
                 reach_ps,
                 self._cell_s / 2,
+                skip if leads else 0,
+                self._stride if leads else 1,
                 self._bin_ps if leads else 2 * reach_ps + 1,
                 self._histogram if leads else np.zeros(1, np.int32),
                 self._tallies[n],
-                aligned_ps if leads else np.empty_like(aligned_ps),
+                aligned_ps if leads else np.empty_like(sample_ps),
             )
 
     def _lag(self, b_ps: int) -> float:
@@ -194,6 +202,8 @@ class Servo:
             kernel.predicted(state, self._cell_s, walk)[3] for state, walk in zip(self._states, _WALKS, strict=True)
         ]
         self._near_ps = 5.0 * np.sqrt(np.array(unsure) + self.spread_ps**2)
+        self._events = 0
+        self._stride = max(1, int(self._pairs_per_s / _MOST_PAIRS_PER_S))
         self._bin_ps = max(math.ceil(self.spread_ps), 2 * REACH_PS // _BINS + 1)
         self._histogram = np.zeros(2 * REACH_PS // self._bin_ps + 1, np.int32)
         self._tallies = np.zeros((len(_WALKS), kernel.TALLIES))
@@ -211,7 +221,7 @@ class Servo:
         """Judge the cell: learn from it, forget it, or take its pairs' place for a jump."""
         count, within = self._tally[kernel.CORE], self._tally[kernel.WITHIN]
         accidental = max(within - count, 1.0) * self._core_ps / REACH_PS
-        due = self._pairs_per_s * self._cell_s
+        due = self._pairs_per_s * self._cell_s / self._stride
         some = _chance(count, accidental) < _SOME
         late = self._tally[kernel.LATE] - accidental / 2.0
         if due >= _JUMP_PAIRS and (not some or late < 0.15 * due) and self._jumped(0.25 * due):
@@ -234,8 +244,9 @@ class Servo:
         weight = min(true / 2000.0, 0.5)
         variance = max(self._tally[kernel.SQUARES] / max(true, 1e-9), 0.25 * self.spread_ps**2)
         self.spread_ps += weight * (math.sqrt(variance) - self.spread_ps)
-        self._pairs_per_s += 0.1 * (max(pairs, 0.0) / self._cell_s - self._pairs_per_s)
-        density = accidentals / (2.0 * REACH_PS * self._cell_s)
+        seen_s = self._cell_s / self._stride
+        self._pairs_per_s += 0.1 * (max(pairs, 0.0) / seen_s - self._pairs_per_s)
+        density = accidentals / (2.0 * REACH_PS * seen_s)
         self._accidentals_per_ps_s += 0.2 * (density - self._accidentals_per_ps_s)
         self._scores = self._scores * math.exp(-self._cell_s / _MEMORY_S) + self._tallies[:, kernel.LOG_ODDS]
         self._leader = int(self._scores.argmax())

@@ -55,6 +55,8 @@ def follow(  # noqa: C901 (one loop over events with their candidates, as the pa
     near_ps: float,
     reach_ps: int,
     late_s: float,
+    skip: int,
+    stride: int,
     bin_ps: int,
     histogram: npt.NDArray[np.int32],
     tally: npt.NDArray[np.float64],
@@ -66,9 +68,10 @@ def follow(  # noqa: C901 (one loop over events with their candidates, as the pa
     the time state[9] (s), and before it the six entries 00 01 02 11 12 22 of their covariance. Between events the
     acceleration walks at random, `walk` ps/s^2 per root second. A pair has the density odds * normal against the
     accidental ones; each event is aligned before its own pairs are looked at, so every output depends on earlier
-    events alone.
+    events alone. All events are aligned; one in `stride`, the first after `skip`, has its pairs looked at.
     """
     first = np.int64(0)
+    wait = np.int64(skip)
     q = walk * walk
     for j in range(b_ps.size):
         s = np.float64(b_ps[j] - reference_ps) * 1e-12
@@ -78,6 +81,10 @@ def follow(  # noqa: C901 (one loop over events with their candidates, as the pa
         part = np.float64(whole) - lag
         out = b_ps[j] - offset_ps - whole
         aligned_ps[j] = out
+        wait -= 1
+        if wait >= 0:
+            continue
+        wait += stride
         # An update may have moved the alignment back by some ps, so the window may have to move back as well.
         while first > 0 and a_ps[first - 1] >= out - reach_ps:
             first -= 1
