@@ -16,9 +16,8 @@ from distribution.tags import EMPTY, TimeTags
 from distribution.units import PS_PER_NS, PS_PER_S
 
 BATCH = 1 << 15  # the arrays of a batch stay in a core's cache
-CHUNK = 16 * BATCH  # settled clicks in one array, or more where more are due at once: huge pages hold 4 MiB of times
-    16 * BATCH
-)  # settled clicks in one array, or more where more are due at once: 4 MiB of times, a huge page's worth
+# Settled clicks in one array, or more where more are due at once: 4 MiB of times, which the system maps in huge pages.
+CHUNK = 16 * BATCH
 _NEVER = -(1 << 62)
 _DETECTOR = np.uint8(15)
 
