@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from distribution.tags import EMPTY, TimeTags
 from distribution.units import PS_PER_NS, PS_PER_S
 
 BATCH = 1 << 15  # the arrays of a batch stay in a core's cache
+# Settled clicks in one array, or more where more are due at once: 4 MiB of times, which the system maps in huge pages.
+CHUNK = 16 * BATCH
 _NEVER = -(1 << 62)
 _DETECTOR = np.uint8(15)
 
@@ -79,6 +81,41 @@ def _electronics(station: Station, slot_seed: np.uint64, shares: npt.NDArray[np.
     )
 
 
+class _Queue:
+    """An array filled behind and emptied in front by views: what is handed out is never copied.
+
+    When it is full, what has not been taken moves to the front of a new one.
+    """
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._array = np.empty(0, dtype)
+        self._first, self._end = 0, 0
+
+    @property
+    def ready(self) -> npt.NDArray[Any]:
+        """What is in it; a view."""
+        return self._array[self._first : self._end]
+
+    def room(self, n: int) -> npt.NDArray[Any]:
+        """A view of at least n free places behind what is in it."""
+        if self._end + n > self._array.size:
+            left = self.ready
+            self._array = np.empty(max(CHUNK, 2 * (left.size + n)), left.dtype)
+            self._array[: left.size] = left
+            self._first, self._end = 0, left.size
+        return self._array[self._end :]
+
+    def extend(self, n: int) -> None:
+        """Count the first n of those places as filled."""
+        self._end += n
+
+    def take(self, first: int, cut: int) -> npt.NDArray[Any]:
+        """A view of what is between `first` and `cut`; all before `cut` is dropped."""
+        taken = self.ready[first:cut]
+        self._first += cut
+        return taken
+
+
 @dataclass(slots=True)
 class ClickStream:
     """Clicks of one station.
@@ -110,7 +147,10 @@ class ClickStream:
     _waiting: tuple[Numbers, Codes] = field(
         default_factory=lambda: (np.zeros(PENDING, np.int64), np.zeros(PENDING, np.uint8))
     )
-    _ready: list[Stretch] = field(default_factory=list)
+    _ready_time: _Queue = field(default_factory=lambda: _Queue(np.int64))
+    _ready_label: _Queue = field(default_factory=lambda: _Queue(np.uint8))
+    _ready_pair: _Queue = field(default_factory=lambda: _Queue(np.int64))
+    _ready_lost: _Queue = field(default_factory=lambda: _Queue(np.int64))
 
     def __post_init__(self) -> None:
         analyser, detectors = self.station.analyser, self.station.detectors
@@ -131,8 +171,6 @@ class ClickStream:
         """Make the first n clicks that no later click can precede ready; returns how many are left."""
         room = n + (n + PENDING if self.station.detectors.afterpulsing else 0)
         limited = self.station.tagger.max_rate_cps > 0
-        time, label = np.empty(room, np.int64), np.empty(room, np.uint8)
-        pair, lost = np.empty(room if self.numbered else 0, np.int64), np.empty(room if limited else 0, np.int64)
         count = np.zeros(3, np.int64)
         settle(
             self.time,
@@ -146,14 +184,17 @@ class ClickStream:
             self._books,
             self._level,
             *self._waiting,
-            time,
-            label,
-            pair,
-            lost,
+            self._ready_time.room(room),
+            self._ready_label.room(room),
+            self._ready_pair.room(room if self.numbered else 0),
+            self._ready_lost.room(room if limited else 0),
             count,
         )
         done, left, gone = (int(c) for c in count)
-        self._ready.append(Stretch(time[:done], label[:done], pair[:done], lost[:gone]))
+        self._ready_time.extend(done)
+        self._ready_label.extend(done)
+        self._ready_pair.extend(done if self.numbered else 0)
+        self._ready_lost.extend(gone)
         if left > self.time.size // 2:
             self._grow()
         return left
@@ -167,17 +208,15 @@ class ClickStream:
 
     def take(self, from_ps: int, until_ps: int) -> Stretch:
         """The ready clicks in from_ps <= t < until_ps; those before are dropped."""
-        taken, rest = [], []
-        for ready in self._ready:
-            first, cut = np.searchsorted(ready.time, np.array([from_ps, until_ps], np.int64))
-            gone = int(np.searchsorted(ready.lost, until_ps))
-            taken.append(
-                Stretch(ready.time[first:cut], ready.label[first:cut], ready.pair[first:cut], ready.lost[:gone])
-            )
-            if cut < ready.time.size or gone < ready.lost.size:
-                rest.append(Stretch(ready.time[cut:], ready.label[cut:], ready.pair[cut:], ready.lost[gone:]))
-        self._ready = rest
-        return joined_stretches(taken)
+        first, cut = (int(k) for k in np.searchsorted(self._ready_time.ready, np.array([from_ps, until_ps], np.int64)))
+        gone = int(np.searchsorted(self._ready_lost.ready, until_ps))
+        pairs = (first, cut) if self.numbered else (0, 0)
+        return Stretch(
+            self._ready_time.take(first, cut),
+            self._ready_label.take(first, cut),
+            self._ready_pair.take(*pairs),
+            self._ready_lost.take(0, gone),
+        )
 
 
 def joined_stretches(parts: list[Stretch]) -> Stretch:

@@ -18,6 +18,7 @@ import numpy as np
 from distribution.kernels._jit import inlined, kernel
 from distribution.kernels.random import basis_of_slot, next_unit, next_word, stepped
 
+NEVER = -(1 << 62)
 NOBODY = np.uint8(255)
 ROWS = 8  # rows of the response tables: a detector's number and NOBODY's low bits are both one of them
 ROOM = 1024  # free places that a batch keeps for the clicks of one event
@@ -163,6 +164,9 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
     keep, alias, kind = keep.reshape(-1), alias.reshape(-1), kind.reshape(-1)
     hits, late = hits.reshape(-1), late.reshape(-1)
     late_a, late_b, z = 0.0, 0.0, 0.0
+    # The slot of the last event and its basis: the next one is often in it.
+    since_a, since_b = np.int64(NEVER), np.int64(NEVER)
+    basis_a, basis_b = np.int64(0), np.int64(0)
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
     while segment < length.size and n_a <= room_a and n_b <= room_b:
         end, gap, first_pulse = length[segment], gap_ps[segment], phase[segment]
@@ -177,14 +181,17 @@ def generate(  # noqa: C901  (one loop; a call per branch would cost more than t
             if period > 0.0:
                 pulse_ps = first_pulse + math.ceil((t_ps - first_pulse) / period) * period
             if switched:
-                column = 0
                 if slot_a > 0:
                     show = whole_a + np.int64(math.floor(pulse_ps * (rate_a + pulse_ps * bend_a) + fraction_a))
-                    column = basis_of_slot(show, slot_a, seed[0], share_a) * bases_b
+                    if not since_a <= show < since_a + slot_a:
+                        since_a = show // slot_a * slot_a
+                        basis_a = basis_of_slot(since_a, slot_a, seed[0], share_a)
                 if slot_b > 0:
                     show = whole_b + np.int64(math.floor(pulse_ps * (rate_b + pulse_ps * bend_b) + fraction_b))
-                    column += basis_of_slot(show, slot_b, seed[1], share_b)
-                table = tables[segment, column]
+                    if not since_b <= show < since_b + slot_b:
+                        since_b = show // slot_b * slot_b
+                        basis_b = basis_of_slot(since_b, slot_b, seed[1], share_b)
+                table = tables[segment, basis_a * bases_b + basis_b]
                 first = np.uint64(table) * columns
             word, s0, s1, s2, s3 = stepped(s0, s1, s2, s3)
             cell = cell_of(word, keep, alias, first, shift)

@@ -21,17 +21,21 @@ PENDING = 4096  # afterpulses that may wait at a station at once
 _DETECTOR = np.uint8(15)
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
-# Times a denominator of at most 1024 (see Tagger), this stays below 2^53.
-_EXACT = np.int64(1 << 42)
+_FAR = 1 << 62
+# Times a denominator of at most 1024 (see Tagger), this stays at or below 2^50.
+_EXACT = np.int64(1 << 40)
 
 
 @kernel
 def sort_nearly_sorted(time: Any, label: Any, pair: Any, n: Any) -> Any:
     """Insertion sort by time of the first n clicks: stable, and linear where few are out of place."""
     numbered = pair.size > 0
+    latest = time[0]
     for i in range(1, n):
         t = time[i]
-        if t < time[i - 1]:
+        if t >= latest:
+            latest = t
+        else:
             c = label[i]
             p = pair[i] if numbered else np.int64(-1)
             j = i
@@ -69,17 +73,18 @@ def put_off(waiting: Any, waiting_label: Any, n: Any, time: Any, label: Any) -> 
 
 
 @inlined
-def whole_units(t: Any, up: Any, down: Any) -> Any:
-    """A time rounded down to a multiple of down / up, and that to a whole number.
+def whole_units(t: Any, up: Any, down: Any, per_up: Any, per_down: Any) -> Any:
+    """A time rounded down to a multiple of down / up, and that to a whole number; per_up, per_down are the inverses.
 
-    Quotients of integers below 2^53 round down exactly in floating point: they are at least 1 / divisor from the next
-    integer. Longer times are split at multiples of `down`.
+    x + 1/2 divided by an integer is at least half a divisor's inverse from the next integer. The product with the
+    rounded inverse is off by less than that for integers x below 2^51, so it rounds down to the exact quotient.
+    Longer times are split at multiples of `down`.
     """
     far = np.int64(0)
     if t > _EXACT or t < -_EXACT:
         far = t // np.int64(down) * np.int64(down)
         t -= far
-    return far + np.int64(math.floor(math.floor(t * up / down) * down / up))
+    return far + np.int64(math.floor((math.floor((t * up + 0.5) * per_down) * down + 0.5) * per_up))
 
 
 @kernel
@@ -128,9 +133,10 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     sort_nearly_sorted(time, label, pair, n)
     numbered = pair.size > 0
     pulsing = afterpulse > 0.0
-    if pulsing and books[0] == 0:
-        books[0] = clicks_to_next(state, afterpulse)
-    due = books[1]
+    to_pulse, due = books[0], books[1]
+    if pulsing and to_pulse == 0:
+        to_pulse = clicks_to_next(state, afterpulse)
+    next_due = waiting[due - 1] if due > 0 else np.int64(_FAR)
     recovering_ps = np.int64(math.ceil(RECOVERED * recovery_ps))
     # A leaky bucket told by the time at which it will be empty (the generic cell rate algorithm, ITU-T I.371).
     gap_ps, drained = buffer[0], level[0]
@@ -139,22 +145,24 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
     # Times are counted from a multiple of the unit, where they are small enough for exact floating-point division.
     base = time[0] // unit[0] * unit[0] if n > 0 else np.int64(0)
     up, down = np.float64(unit[1]), np.float64(unit[0])
+    per_up, per_down = 1.0 / up, 1.0 / down
     # Unsigned places: an index that may be negative costs a test each time.
     out, gone, i, end, room = _ZERO, 0, _ZERO, np.uint64(n), np.uint64(out_time.size)
+    while end > _ZERO and time[end - _ONE] >= safe_ps:
+        end -= _ONE
     while out < room:
-        own = i < end and time[i] < safe_ps
-        follows = due > 0 and waiting[due - 1] < safe_ps
-        if not own and not follows:
-            break
-        if follows and (not own or waiting[due - 1] < time[i]):
-            due -= 1
-            t, tag, number = waiting[due], waiting_label[due], np.int64(-1)
-            if slot_ps > 0:
-                tag = np.uint8(2 * basis_of_slot(t, slot_ps, seed, shares)) | (tag & np.uint8(1)) | (AFTERPULSE << 4)
-        else:
+        if i < end and time[i] <= next_due:
             t, tag = time[i], label[i]
             number = pair[i] if numbered else np.int64(-1)
             i += _ONE
+        elif next_due < safe_ps:
+            due -= 1
+            t, tag, number = next_due, waiting_label[due], np.int64(-1)
+            next_due = waiting[due - 1] if due > 0 else np.int64(_FAR)
+            if slot_ps > 0:
+                tag = np.uint8(2 * basis_of_slot(t, slot_ps, seed, shares)) | (tag & np.uint8(1)) | (AFTERPULSE << 4)
+        else:
+            break
         who = np.uint64(owner[tag & _DETECTOR])
         since = t - last[who] - dead_ps
         seen = since >= 0
@@ -168,15 +176,16 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
         if not seen:
             continue
         if pulsing:
-            books[0] -= 1
-            if books[0] == 0:
-                books[0] = clicks_to_next(state, afterpulse)
+            to_pulse -= 1
+            if to_pulse == 0:
+                to_pulse = clicks_to_next(state, afterpulse)
                 u = next_unit(state)
                 m = 0
                 while m < decay.shape[0] - 1 and u >= decay[m, 0]:
                     m += 1
                 wait = np.int64(math.floor(-math.log(1.0 - next_unit(state)) * decay[m, 1])) + 1
                 due = put_off(waiting, waiting_label, due, t + wait, (tag & _DETECTOR) | (AFTERPULSE << 4))
+                next_due = waiting[due - 1]
         if gap_ps > 0.0:
             if drained - t > patience_ps:
                 lost[gone] = t
@@ -184,13 +193,13 @@ def settle(  # noqa: C901  (one sweep: each step needs what the last one left)
                 continue
             drained = max(drained, np.float64(t)) + gap_ps
         if not whole_unit:
-            t = base + whole_units(t - base, up, down)
+            t = base + whole_units(t - base, up, down, per_up, per_down)
         out_time[out] = t
         out_label[out] = tag
         if numbered:
             out_pair[out] = number
         out += _ONE
-    books[1], level[0] = due, drained
+    books[0], books[1], level[0] = to_pulse, due, drained
     done = np.int64(i)
     left = n - done
     for j in range(left):
