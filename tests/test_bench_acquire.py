@@ -11,8 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.bench.acquire import command
-from distribution import clock_trials
-from distribution.clock import Acquisition, ClockModel, KnownClock
+from distribution.clock import Acquisition, ClockModel, KnownClock, trials
 from qkd.benchmarks import acquire
 from qkd.errors import ParameterError
 from tests.reference.orbit import light_time_ps
@@ -33,12 +32,12 @@ def test_the_table_has_the_cases_of_the_claims() -> None:
 
 def test_the_orbit_is_that_of_the_geometry() -> None:
     t = np.linspace(-300.0, 300.0, 61)
-    assert clock_trials.orbit_delay_ps(t, 0.0) == pytest.approx(light_time_ps(t), abs=1.0)
+    assert trials.orbit_delay_ps(t, 0.0) == pytest.approx(light_time_ps(t), abs=1.0)
 
 
 @pytest.mark.parametrize("case", [acquire.CASES[0], acquire.CASES[5], acquire.CASES[8]], ids=lambda c: c.name)
-def test_streams_have_the_rates_and_the_delay_that_they_state(case: clock_trials.Case) -> None:
-    s = clock_trials.drawn(case, 1)
+def test_streams_have_the_rates_and_the_delay_that_they_state(case: trials.Case) -> None:
+    s = trials.drawn(case, 1)
     for t_ps, rate in ((s.a_ps, case.singles_a), (s.b_ps, case.singles_b)):
         expected = rate * case.seconds
         assert abs(t_ps.size - expected) < 5 * expected**0.5
@@ -57,7 +56,7 @@ def test_a_confident_answer_elsewhere_counts_as_wrong(
     monkeypatch: pytest.MonkeyPatch, off_ps: float, drift_off: float
 ) -> None:
     case = acquire.CASES[5]
-    streams = clock_trials.drawn(case, 1)
+    streams = trials.drawn(case, 1)
 
     def answer(*_: object, **__: object) -> Acquisition:
         at = np.array([0.0, 1.0])
