@@ -279,3 +279,29 @@ class TagInbox:
     def _count(self, **more: int) -> None:
         for name, value in more.items():
             self._counts[name] += value
+
+
+class InboxSource:
+    """What every TagSource shares whose own thread fills an inbox; a subclass makes `_inbox` before its thread starts.
+
+    A subclass that holds a device, a line or a program lets go of it in its own `close`, after this one.
+    """
+
+    _inbox: TagInbox
+
+    @property
+    def health(self) -> SourceHealth:
+        """See TagSource."""
+        return self._inbox.health
+
+    def until(self, until_ps: int | None) -> TagChunk:
+        """See TagSource."""
+        return self._inbox.until(until_ps)
+
+    def skip_backlog(self) -> None:
+        """See TagSource; a tagger that can wait (`TagInbox.waits`) drops nothing."""
+        self._inbox.skip_backlog()
+
+    def close(self) -> None:
+        """See TagSource."""
+        self._inbox.close()

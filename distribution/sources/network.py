@@ -19,9 +19,8 @@ from distribution.bounds import require
 from distribution.delivery import Driver, Site
 from distribution.errors import FeedError, ParameterError, TagFormatError
 from distribution.feed import MAX_HEADER_BYTES, FeedHeader, Frame, FrameReader
-from distribution.health import SourceHealth
-from distribution.inbox import MAX_BACKLOG, TagInbox
-from distribution.tags import Gap, GapCause, TagChunk
+from distribution.inbox import MAX_BACKLOG, InboxSource, TagInbox
+from distribution.tags import Gap, GapCause
 
 RETRY_S = 0.2
 
@@ -45,7 +44,7 @@ class _Call:
         self.socket.close()
 
 
-class NetworkFeed:
+class NetworkFeed(InboxSource):
     """A tagger's feed (`distribution.feed`) as a stream; see TagSource.
 
     Args:
@@ -94,22 +93,9 @@ class NetworkFeed:
         """What the tagger says of itself."""
         return self.header.simulated
 
-    @property
-    def health(self) -> SourceHealth:
-        """See TagSource."""
-        return self._inbox.health
-
-    def until(self, until_ps: int | None) -> TagChunk:
-        """See TagSource."""
-        return self._inbox.until(until_ps)
-
-    def skip_backlog(self) -> None:
-        """See TagSource."""
-        self._inbox.skip_backlog()
-
     def close(self) -> None:
         """Hang up."""
-        self._inbox.close()
+        super().close()
         self._call.hang_up()
 
     def _read(self) -> None:

@@ -24,9 +24,8 @@ from distribution.bounds import require
 from distribution.delivery import Driver, Site
 from distribution.errors import FeedError, ParameterError, TagFormatError
 from distribution.formats.s15 import REORDER_PS, WORD_BYTES, WRAP_PS, Words, decode_words, swap_halves
-from distribution.health import SourceHealth
-from distribution.inbox import TagInbox
-from distribution.tags import EMPTY, TagChunk
+from distribution.inbox import InboxSource, TagInbox
+from distribution.tags import EMPTY
 
 READ_BYTES = 1 << 20
 LOOK_UP_S = 0.1
@@ -102,7 +101,7 @@ def _carried(t_ps: int, after_ps: int) -> int:
     return t_ps + max(0, (after_ps - t_ps + WRAP_PS // 2) // WRAP_PS) * WRAP_PS
 
 
-class ReadEvents:
+class ReadEvents(InboxSource):
     """A running `readevents` as a stream; see TagSource.
 
     Args:
@@ -143,22 +142,9 @@ class ReadEvents:
         assert stream is not None
         return stream
 
-    @property
-    def health(self) -> SourceHealth:
-        """See TagSource."""
-        return self._inbox.health
-
-    def until(self, until_ps: int | None) -> TagChunk:
-        """See TagSource."""
-        return self._inbox.until(until_ps)
-
-    def skip_backlog(self) -> None:
-        """See TagSource."""
-        self._inbox.skip_backlog()
-
     def close(self) -> None:
         """Stop the program; standard input is only let go of."""
-        self._inbox.close()
+        super().close()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:

@@ -22,9 +22,7 @@ from distribution.bounds import require
 from distribution.delivery import Driver, Site
 from distribution.errors import FeedError, ParameterError, TagFormatError
 from distribution.feed import MAX_HEADER_BYTES, FeedHeader, FrameReader
-from distribution.health import SourceHealth
-from distribution.inbox import TagInbox
-from distribution.tags import TagChunk
+from distribution.inbox import InboxSource, TagInbox
 
 CHILD = "distribution.simulated_tagger"
 LEAST_PACE, LARGEST_PACE = 0.01, 1e6
@@ -60,7 +58,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         require("intercept_fraction", self.intercept_fraction, 0.0, 1.0)
 
 
-class SimulatedTagger:
+class SimulatedTagger(InboxSource):
     """The station's end of the pipe; see TagSource.
 
     Args:
@@ -107,21 +105,9 @@ class SimulatedTagger:
             self._stop()
             raise
 
-    @property
-    def health(self) -> SourceHealth:
-        """See TagSource."""
-        return self._inbox.health
-
-    def until(self, until_ps: int | None) -> TagChunk:
-        """See TagSource."""
-        return self._inbox.until(until_ps)
-
-    def skip_backlog(self) -> None:
-        """A simulated tagger waits for its reader."""
-
     def close(self) -> None:
         """Stop the child."""
-        self._inbox.close()
+        super().close()
         self._stop()
 
     def _read(self) -> None:
