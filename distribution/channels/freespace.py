@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 import numpy as np
 
 from distribution.bounds import require
 from distribution.channels.arm import ArmConditions, ArmCourse, ConstantCourse
 from distribution.channels.beam import Beam, Sky
-from distribution.channels.scintillation import Flicker, Scintillation
+from distribution.channels.scintillation import Flicker, FlickeringCourse, Scintillation
 from distribution.errors import ParameterError
 from distribution.units import NEPER_PER_DB, distance_to_ps, loss_db_to_transmittance
 
@@ -84,30 +82,13 @@ class FreeSpace(
     def start(self, rng: np.random.Generator) -> ArmCourse:
         """See distribution.channels.arm.Channel."""
         step_s = self.scintillation.step_s
-        course = _FreeSpaceCourse(self, step_s or 1.0, rng)
-        return ConstantCourse(course.at(0.0)) if step_s is None else course
+        if step_s is None:
+            return ConstantCourse(self._conditions(0.0, 1.0))
+        return FlickeringCourse(Flicker(self.scintillation, step_s, rng), self._conditions)
 
-
-@dataclass(slots=True)
-class _FreeSpaceCourse:
-    link: FreeSpace
-    step: float
-    rng: np.random.Generator
-    flicker: Flicker = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.flicker = Flicker(self.link.scintillation, self.step, self.rng)
-
-    @property
-    def step_s(self) -> float | None:
-        """See ArmCourse."""
-        return self.step
-
-    def at(self, t_s: float) -> ArmConditions:
-        """See ArmCourse."""
-        light = self.flicker.at_step(round(t_s / self.step))
+    def _conditions(self, t_s: float, light: float) -> ArmConditions:
         return ArmConditions(
-            transmittance=min(self.link.transmittance * light, 1.0),
-            background_cps=self.link.background_cps,
-            delay_ps=distance_to_ps(self.link.length_km, AIR_INDEX),
+            transmittance=min(self.transmittance * light, 1.0),
+            background_cps=self.background_cps,
+            delay_ps=distance_to_ps(self.length_km, AIR_INDEX),
         )

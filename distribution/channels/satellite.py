@@ -12,7 +12,7 @@ elevation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from distribution.bounds import require
 from distribution.channels.arm import ArmConditions, ArmCourse
 from distribution.channels.beam import Beam, Sky
 from distribution.channels.orbit import Orbit
-from distribution.channels.scintillation import Flicker, Scintillation
+from distribution.channels.scintillation import Flicker, FlickeringCourse, Scintillation
 from distribution.units import distance_to_ps
 
 _DELAY_ERROR_PS = 0.05
@@ -94,33 +94,16 @@ class SatellitePass(
 
     def start(self, rng: np.random.Generator) -> ArmCourse:
         """See distribution.channels.arm.Channel."""
-        return _PassCourse(self, self.step_s, rng)
+        step_s = self.step_s
+        return FlickeringCourse(Flicker(self.scintillation, step_s, rng), partial(self._conditions, step_s))
 
-
-@dataclass(slots=True)
-class _PassCourse:
-    link: SatellitePass
-    step: float
-    rng: np.random.Generator
-    flicker: Flicker = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.flicker = Flicker(self.link.scintillation, self.step, self.rng)
-
-    @property
-    def step_s(self) -> float | None:
-        """See ArmCourse."""
-        return self.step
-
-    def at(self, t_s: float) -> ArmConditions:
-        """See ArmCourse."""
-        step_s = self.step
-        first, middle, last = (self.link.delay_ps(t_s + share * step_s) for share in (0.0, 0.5, 1.0))
+    def _conditions(self, step_s: float, t_s: float, light: float) -> ArmConditions:
+        """A step's: the delay is the parabola through its beginning, middle and end."""
+        first, middle, last = (self.delay_ps(t_s + share * step_s) for share in (0.0, 0.5, 1.0))
         bend = 4.0 * (first - 2.0 * middle + last) / step_s**2  # ps/s^2
-        light = self.flicker.at_step(round(t_s / step_s))
         return ArmConditions(
-            transmittance=min(self.link.transmittance(t_s + step_s / 2.0) * light, 1.0),
-            background_cps=self.link.background_cps,
+            transmittance=min(self.transmittance(t_s + step_s / 2.0) * light, 1.0),
+            background_cps=self.background_cps,
             delay_ps=first,
             delay_rate=((last - first) / step_s - bend * step_s / 2.0) * 1e-12,
             delay_bend_per_s=bend * 1e-12,

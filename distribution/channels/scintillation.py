@@ -9,12 +9,14 @@ Random Media (2005), 5.4 and 10.3). The true spectrum falls faster than this one
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from distribution.bounds import require
+from distribution.channels.arm import ArmConditions
 
 _STEPS_PER_TIME = 4.0  # steps in a correlation time
 
@@ -85,3 +87,25 @@ class Flicker:
             self._number += 1
         s = math.sqrt(self.law.log_variance)
         return math.exp(s * self._log - s**2 / 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FlickeringCourse:
+    """An ArmCourse through the air: conditions step by step, the flicker of the light in them.
+
+    Attributes:
+        flicker: of the light, in the course's steps.
+        conditions: start of a step (s) and the light over its mean -> conditions of that step.
+    """
+
+    flicker: Flicker
+    conditions: Callable[[float, float], ArmConditions]
+
+    @property
+    def step_s(self) -> float | None:
+        """See ArmCourse."""
+        return self.flicker.step_s
+
+    def at(self, t_s: float) -> ArmConditions:
+        """See ArmCourse."""
+        return self.conditions(t_s, self.flicker.at_step(round(t_s / self.flicker.step_s)))
