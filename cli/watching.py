@@ -27,7 +27,7 @@ def of_two(a: Recording, b: Recording, report: PairReport) -> tuple[dict[str, An
 
     if not (watchable(a.tags) and watchable(b.tags)):
         return {"monitors": None}, []
-    watched = watch_pairs(a.tags, b.tags, report.acquisition, report.window_ps)
+    watched = watch_pairs(a.tags, b.tags, report.b_ps, report.window_ps)
     return _shown({name: getattr(watched, name) for name in ("a", "b", "pairs_a", "pairs_b")})
 
 

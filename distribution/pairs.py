@@ -6,7 +6,7 @@ counted over the time in which both recordings ran.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from distribution.analysis import Histogram, cross_correlation
 from distribution.bounds import require
@@ -20,7 +20,7 @@ from distribution.estimates import Estimate
 from distribution.g2 import beam_g2, cross_g2, heralded_g2
 from distribution.skew import Skew, corrected, estimate_skew
 from distribution.stability import Deviation, cell_delays_ps, stability
-from distribution.tags import TimeTags
+from distribution.tags import TimesPs, TimeTags
 from distribution.units import PS_PER_S, seconds_to_ps
 
 # A late detector's peak may lie anywhere in the window, or just outside; skew is looked for in a wider one.
@@ -62,6 +62,7 @@ class PairReport:
         epochs: counts per epoch; empty if not asked for.
         stability: of the delay that is left after the clocks were aligned.
         g2: second-order correlations.
+        b_ps: all of Bob's times on Alice's clock, shape of his recording, skew left in.
     """
 
     acquisition: Acquisition
@@ -76,6 +77,7 @@ class PairReport:
     epochs: tuple[Epoch, ...]
     stability: tuple[Deviation, ...]
     g2: SecondOrder
+    b_ps: TimesPs = field(repr=False)
 
 
 def compare(
@@ -115,7 +117,8 @@ def compare(
         raise ClockNotFound(f"recordings of {len(a)} and {len(b)} tags share no pairs")
     acquisition = acquire(a.t_ps, b.t_ps, uncertainty_s=uncertainty_s, max_drift_ppm=max_drift_ppm)
     tracker = ClockTracker(acquisition)
-    a, b = _overlap(a, TimeTags(tracker.align(a.t_ps, b.t_ps), b.channel))
+    b_ps = tracker.align(a.t_ps, b.t_ps)
+    a, b = _overlap(a, TimeTags(b_ps, b.channel))
     skew = estimate_skew(a, b, _SKEW_WINDOWS * window_ps) if correct_skew else None
     if skew is not None:
         a, b = corrected(a, skew.a_ps), corrected(b, skew.b_ps)
@@ -142,6 +145,7 @@ def compare(
         epochs=() if epoch_s is None else _epochs(a, b, window_ps, epoch_s, shape),
         stability=stability(*cell_delays_ps(a.t_ps, b.t_ps, matches, counts.accidentals)),
         g2=_second_order(a, b, window_ps),
+        b_ps=b_ps,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from distribution.clock import acquire
+from distribution.clock import ClockTracker, acquire
 from distribution.eavesdroppers.blinding import Blinding
 from distribution.eavesdroppers.intercept import InterceptResend
 from distribution.eavesdroppers.middle import SourceInTheMiddle
@@ -63,7 +63,8 @@ class Case:
         """What every monitor of both stations says."""
         alice, bob = self.tags(seed)
         clock = acquire(alice.t_ps, bob.t_ps, uncertainty_s=0.5, max_drift_ppm=10.0)
-        watched = watch_pairs(alice, bob, clock, WINDOW_PS, LIMITS)
+        aligned = ClockTracker(clock).align(alice.t_ps, bob.t_ps)
+        watched = watch_pairs(alice, bob, aligned, WINDOW_PS, LIMITS)
         return [*watched.a, *watched.b, *watched.pairs_a, *watched.pairs_b]
 
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distribution.clock.model import Acquisition
-from distribution.clock.tracker import ClockTracker
 from distribution.coincidence import match
 from distribution.monitors.finding import Finding
 from distribution.monitors.limits import Limits
 from distribution.monitors.pairs import PairMonitor
 from distribution.monitors.station import DETECTORS, StationMonitor
-from distribution.tags import TimeTags
+from distribution.tags import TimesPs, TimeTags
 
 DOUBLE_CLICK_PS = 2000
 
@@ -50,24 +48,20 @@ def watch_tags(tags: TimeTags, limits: Limits | None = None) -> list[Finding]:
     return monitor.findings()
 
 
-def watch_pairs(
-    a: TimeTags, b: TimeTags, acquisition: Acquisition, window_ps: int, limits: Limits | None = None
-) -> WatchedPairs:
+def watch_pairs(a: TimeTags, b: TimeTags, b_ps: TimesPs, window_ps: int, limits: Limits | None = None) -> WatchedPairs:
     """Findings of two recordings and of the pairs that they share.
 
     Args:
         a, b: the stations' tags, each on its own clock.
-        acquisition: b's clock against a's.
+        b_ps: shape (len(b),), int64, ps: b's times on a's clock.
         window_ps: coincidence window, FULL width.
         limits: tolerances and the false-alarm rate.
 
     Raises:
-        ClockNotFound: the pairs are lost for good on the way.
         ParameterError: detectors above 3, or an impossible window.
     """
-    aligned = ClockTracker(acquisition).align(a.t_ps, b.t_ps)
-    found = match(a.t_ps, aligned, window_ps)
-    t_ps, delay_ps = a.t_ps[found.index_a], found.delay_ps(a.t_ps, aligned)
+    found = match(a.t_ps, b_ps, window_ps)
+    t_ps, delay_ps = a.t_ps[found.index_a], found.delay_ps(a.t_ps, b_ps)
     at_a, at_b = a.channel[found.index_a], b.channel[found.index_b]
     sides = []
     for own, theirs in ((at_a, at_b), (at_b, at_a)):
