@@ -55,13 +55,6 @@ class OutcomeSet:
         """The same outcomes, later (negative: earlier) on either side."""
         return replace(self, late_alice_ps=self.late_alice_ps + alice_ps, late_bob_ps=self.late_bob_ps + bob_ps)
 
-    def possible(self) -> OutcomeSet:
-        """Without the outcomes that never happen and those in which nobody clicks."""
-        keep = (self.weight > 0.0) & ((self.alice[:, 0] != NOBODY) | (self.bob[:, 0] != NOBODY))
-        return OutcomeSet(
-            self.weight[keep], self.alice[keep], self.bob[keep], self.late_alice_ps[keep], self.late_bob_ps[keep]
-        )
-
 
 def outcome_set(rows: list[tuple[float, tuple[int, ...], tuple[int, ...]]]) -> OutcomeSet:
     """Outcomes from (weight, Alice's detectors, Bob's detectors), none late."""

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2, norm, poisson
 
+from distribution import tails
 from distribution.errors import ParameterError
 from distribution.kernels.neighbours import count_neighbours
-from distribution.monitors import tails
 from distribution.monitors.arrival import grouped, information
 from distribution.monitors.finding import Finding, Watch
 from distribution.monitors.intervals import Intervals

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammainc
 
 from distribution.clock.model import ClockModel, KnownClock
 from distribution.errors import ClockNotFound
 from distribution.kernels import follow as kernel
 from distribution.tags import TimesPs
+from distribution.tails import poisson_at_least
 from distribution.units import PS_PER_S
 
 # How long the pairs may stay away (a blocked beam) before the clock counts as lost.
@@ -222,7 +222,7 @@ class Servo:
         count, within = self._tally[kernel.CORE], self._tally[kernel.WITHIN]
         accidental = max(within - count, 1.0) * self._core_ps / REACH_PS
         due = self._pairs_per_s * self._cell_s / self._stride
-        some = _chance(count, accidental) < _SOME
+        some = poisson_at_least(count, accidental) < _SOME
         late = self._tally[kernel.LATE] - accidental / 2.0
         if due >= _JUMP_PAIRS and (not some or late < 0.15 * due) and self._jumped(0.25 * due):
             return
@@ -232,7 +232,7 @@ class Servo:
             self._states = self._before
         self._counted += count
         self._expected += accidental
-        if some and _chance(self._counted, self._expected) < _SURE:
+        if some and poisson_at_least(self._counted, self._expected) < _SURE:
             self.silent_s = self._counted = self._expected = 0.0
         elif within > 0.0:  # where Alice has no events at all, nothing is said
             self.silent_s += self._cell_s
@@ -263,7 +263,7 @@ class Servo:
         box[np.abs(place_ps) < self._core_ps + 4.0 * self.spread_ps] = 0
         best = int(box.argmax())
         accidental = max(float(total[-1] - box[best]), 1.0) * width / self._histogram.size
-        sure = _chance(float(box[best]), accidental) * box.size < _SURE_OF_JUMP
+        sure = poisson_at_least(float(box[best]), accidental) * box.size < _SURE_OF_JUMP
         if not sure or box[best] - accidental < least:
             return False
         step_ps = float(place_ps[best])
@@ -292,8 +292,3 @@ class Servo:
             raise ClockNotFound(
                 f"lost lock: the clock is only known to {unsure_ps / 5e3:.0f} ns", hint="acquire it again"
             )
-
-
-def _chance(count: float, expected: float) -> float:
-    """P(Poisson(expected) >= count)."""
-    return float(gammainc(count, expected)) if count > 0 else 1.0

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammainc
 
 from distribution.clock.model import ClockModel
 from distribution.clock.ridge import MOST_PAIRS, between
 from distribution.tags import TimesPs
+from distribution.tails import poisson_at_least
 from distribution.units import ps_to_seconds
 
 # Any low orbit: at 400 km the delay accelerates by 0.47 ppm/s overhead (circular orbit, station in its plane).
@@ -60,11 +60,6 @@ def _expected(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, width_ps: float) -> floa
     return max(peak.background_per_ps, rate) * width_ps
 
 
-def _tail(count: int, expected: float) -> float:
-    """P(Poisson(expected) >= count)."""
-    return float(gammainc(count, expected)) if count > 0 else 1.0
-
-
 def false_alarm(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, uncertainty_ps: int, max_drift: float) -> float:
     """Poisson tail of the count within two sigma, times the cells of offset, drift, acceleration and width.
 
@@ -79,7 +74,7 @@ def false_alarm(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, uncertainty_ps: int, m
     drifts = 2.0 * max_drift * span / width + 1.0
     accelerations = MOST_ACCELERATION_PER_S * ps_to_seconds(span) * span / (2.0 * width) + 1.0
     cells = offsets * drifts * accelerations * 10.0
-    probability = _tail(t_ps.size, _expected(a_ps, b_ps, peak, width)) * cells
+    probability = poisson_at_least(t_ps.size, _expected(a_ps, b_ps, peak, width)) * cells
     return min(max(probability, _LEAST_FALSE_ALARM), 1.0)
 
 
@@ -88,7 +83,7 @@ def is_lasting(a_ps: TimesPs, b_ps: TimesPs, peak: Peak) -> bool:
     t_ps, _ = _residuals_of(a_ps, b_ps, peak, 2.0 * peak.spread_ps)
     expected = _expected(a_ps, b_ps, peak, 4.0 * peak.spread_ps) / _PARTS
     part = (t_ps - peak.start_ps) * _PARTS // (peak.stop_ps - peak.start_ps)
-    seen = [_tail(int(n), expected) < 0.05 for n in np.bincount(part, minlength=_PARTS)]
+    seen = [poisson_at_least(int(n), expected) < 0.05 for n in np.bincount(part, minlength=_PARTS)]
     return sum(seen) >= _LEAST_PARTS
 
 
@@ -115,5 +110,5 @@ def _has_equal(a_ps: TimesPs, b_ps: TimesPs, peak: Peak, reach_ps: float) -> boo
     count[max(steps - 8, 0) : steps + 9] = 0
     second = int(count.max())
     expected = max(_expected(a_ps, b_ps, peak, 4.0 * step), float(count.mean()))
-    credible = _tail(second, expected) * count.size < 1e-9
+    credible = poisson_at_least(second, expected) * count.size < 1e-9
     return credible and first - second < 5.0 * math.sqrt(first + second)

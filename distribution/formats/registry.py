@@ -224,8 +224,3 @@ def by_suffix(path: Path) -> Entry:
         f"{path.name} does not say which format to write",
         hint=f"end it in one of {' '.join(entry.suffix for entry in FORMATS if entry.suffix)}, or use --to",
     )
-
-
-def of_recording(recording: Recording) -> Entry | None:
-    """The format that a recording came from."""
-    return next((entry for entry in FORMATS if recording.format in entry.formats), None)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from distribution.monitors.counts import Counts, PairCounts
 from distribution.monitors.finding import Finding, Watch, worst
 from distribution.monitors.limits import Limits
-from distribution.monitors.tails import chi_square_above
+from distribution.tails import chi_square_above
 
 _MOST_GROUPS = 16
 _LEAST_EXPECTED = 25.0

@@ -15,7 +15,7 @@ import numpy as np
 from distribution.monitors.counts import PairCounts, StationCounts
 from distribution.monitors.finding import Finding, Watch, worst
 from distribution.monitors.limits import Limits
-from distribution.monitors.tails import chi_square_above, poisson_at_most
+from distribution.tails import chi_square_above, poisson_at_most
 
 _LEAST_EXPECTED = 25.0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from distribution.monitors.counts import StationCounts
 from distribution.monitors.finding import Finding, Watch
 from distribution.monitors.limits import Limits
-from distribution.monitors.tails import binomial_at_least
+from distribution.tails import binomial_at_least
 
 
 def double_clicks(counts: StationCounts, apart_windows: float, limits: Limits) -> list[Finding]:

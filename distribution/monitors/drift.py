@@ -11,7 +11,7 @@ from __future__ import annotations
 from distribution.monitors.counts import Share, Tally
 from distribution.monitors.finding import Finding, Watch, worst
 from distribution.monitors.limits import Limits
-from distribution.monitors.tails import binomial_at_least, share_limits
+from distribution.tails import binomial_at_least, share_limits
 
 
 def bias(reference: Tally, counts: Tally, limits: Limits) -> list[Finding]:

@@ -14,7 +14,7 @@ from functools import cache
 from distribution.monitors.counts import Tally
 from distribution.monitors.finding import Finding, Watch, worst
 from distribution.monitors.limits import Limits
-from distribution.monitors.tails import binomial_at_least, bit_entropy
+from distribution.tails import binomial_at_least, bit_entropy
 
 _BASES = "ZX"
 _TESTS = 2 * len(_BASES)
