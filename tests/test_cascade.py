@@ -17,8 +17,10 @@ from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits
 from qkd.reconciliation import cascade, schedule
-from qkd.reconciliation.cascade import PRESETS, CascadePreset, Frame, Reconciled
+from qkd.reconciliation.cascade import PRESETS, CascadePreset
 from qkd.reconciliation.efficiency import binary_entropy, efficiency, shannon_limit_bits
+from qkd.reconciliation.frame import Frame, Reconciled
+from qkd.reconciliation.ledger import Ledger
 from tests.reference import cascade as reference
 
 FAST = PRESETS["fast"]
@@ -64,7 +66,7 @@ def check(
         np.testing.assert_array_equal(given, kept, "the caller's arrays were written to")
     truth = [int((x != y).sum()) for x, y in zip(alice, bob, strict=True)]
     assert ours.errors.tolist() == theirs.errors.tolist() == truth
-    assert ours.leak_bits.tolist() == theirs.leak_bits.tolist()
+    assert ours.ledger.alice.tolist() == theirs.ledger.alice.tolist()
     assert ours.rounds == theirs.rounds == (len(said) - 1) // 2
     assert said[-1][0] is Role.BOB
     return ours
@@ -100,7 +102,7 @@ def test_without_errors_little_is_disclosed() -> None:
     alice, bob = strings([65_536], 0.0, seed=4)
     result = check(alice, bob, [0.0])
     # Blocks of 1024, 4096 and 8192 bits, two of them inferred, and ten masks.
-    assert result.leak_bits.tolist() == [64 + 15 + 7 + 10]
+    assert result.ledger.alice.tolist() == [64 + 15 + 7 + 10]
     assert result.rounds == 4
 
 
@@ -116,14 +118,14 @@ def test_bursts_cost_no_more_than_scattered_errors() -> None:
         bits[rng.choice(16_384, 328, replace=False)] ^= 1
     spread = check(alice, scattered, [0.02] * 4)
     # 328 errors exactly in both; the leak of a frame scatters by about 1 % (seen over 16 seeds), so 5 % is safe.
-    assert burst.leak_bits.sum() == pytest.approx(spread.leak_bits.sum(), rel=0.05)
+    assert burst.ledger.alice.sum() == pytest.approx(spread.ledger.alice.sum(), rel=0.05)
 
 
 @pytest.mark.parametrize("factor", [0.33, 0.5, 2.0, 3.0])
 def test_a_wrong_prior_costs_little(factor: float) -> None:
     alice, bob = strings([32_768] * 4, 0.03, seed=6)
     result = check(alice, bob, [0.03 * factor] * 4)
-    assert efficiency(result.leak_bits.sum(), 4 * 32_768, 0.03) < 1.30
+    assert efficiency(result.ledger.alice.sum(), 4 * 32_768, 0.03) < 1.30
 
 
 @pytest.mark.parametrize(("qber", "bound"), [(0.01, 1.055), (0.02, 1.055), (0.03, 1.055), (0.05, 1.07), (0.11, 1.095)])
@@ -137,7 +139,7 @@ def test_efficiency_of_the_fast_preset(qber: float, bound: float) -> None:
     for bits in bob:
         bits[rng.choice(n, round(qber * n), replace=False)] ^= 1
     result = check(alice, bob, [qber] * count)
-    assert 1.0 < efficiency(result.leak_bits.sum(), n * count, qber) <= bound
+    assert 1.0 < efficiency(result.ledger.alice.sum(), n * count, qber) <= bound
     assert result.rounds <= 400
 
 
@@ -154,7 +156,7 @@ def test_every_message_is_that_of_the_slow_reference(trial: int) -> None:
     assert said[0] == (Role.ALICE, CascadeStart(SEED))
     assert [message for _, message in said[1::2]] == [Parities(bits) for bits in expected.parities]
     assert [message for _, message in said[2::2]] == [ParityDifferences(bits) for bits in expected.differences]
-    assert theirs.leak_bits.tolist() == expected.leak_bits
+    assert theirs.ledger.alice.tolist() == expected.leak_bits
     assert theirs.errors.tolist() == [frame.errors for frame in expected.frames]
     assert [bits.tolist() for bits in theirs.strings] == [frame.bob for frame in expected.frames]
 
@@ -166,7 +168,7 @@ def test_the_leak_covers_the_rank_of_what_was_disclosed(qber: float) -> None:
     blocks = [SMALL.block_lengths(n, max(qber, 0.01))] * count
     outcome = reference.reconcile(alice, bob, blocks, SMALL.masks, SEED)
     _, theirs, _ = talk(alice, bob, [max(qber, 0.01)] * count, SMALL)
-    for frame, leak in zip(outcome.frames, theirs.leak_bits.tolist(), strict=True):
+    for frame, leak in zip(outcome.frames, theirs.ledger.alice.tolist(), strict=True):
         forms = np.zeros((len(frame.forms), n), np.uint8)
         for row, form in zip(forms, frame.forms, strict=True):
             row[form] = 1
@@ -213,7 +215,7 @@ def test_impossible_arguments_are_refused(bad: object) -> None:
 
 def test_strings_are_not_shown() -> None:
     frame = Frame(np.ones(8, np.uint8), 0.02)
-    result = Reconciled((frame.bits,), np.zeros(1, np.int64), np.zeros(1, np.int64), 1)
+    result = Reconciled((frame.bits,), Ledger(np.zeros(1, np.int64), np.zeros(1, np.int64)), np.zeros(1, np.int64), 1)
     assert "1, 1" not in repr(frame)
     assert "1, 1" not in repr(result)
 

@@ -25,6 +25,7 @@ from qkd.knownanswers.frame import (
 )
 from qkd.randomness import expand_bits, expand_permutation
 from qkd.reconciliation import cascade
+from qkd.reconciliation.frame import Frame, Reconciled
 from qkd.testing import MemoryVault
 
 # ------------------------------------------------------------------------------------------ error correction
@@ -43,11 +44,11 @@ def _preset(parameters: Json) -> cascade.CascadePreset:
 
 def _reconcile(
     alice: list[Bits], bob: list[Bits], qbers: list[float], preset: cascade.CascadePreset, seed: str
-) -> tuple[cascade.Reconciled, list[Message]]:
+) -> tuple[Reconciled, list[Message]]:
     """Both roles over the codec; Bob's result and all messages."""
 
-    def frames(strings: list[Bits]) -> list[cascade.Frame]:
-        return [cascade.Frame(bits, qber) for bits, qber in zip(strings, qbers, strict=True)]
+    def frames(strings: list[Bits]) -> list[Frame]:
+        return [Frame(bits, qber) for bits, qber in zip(strings, qbers, strict=True)]
 
     talk = Conversation()
     _, result = talk.between(cascade.alice(frames(alice), preset, GivenBits([seed])), cascade.bob(frames(bob), preset))
@@ -69,7 +70,7 @@ def _cascade(group: Json, test: Json) -> Answer:
     return Answer(
         {
             "corrected": [bits_json(bits) for bits in result.strings],
-            "leakEcBits": result.leak_bits.tolist(),
+            "leakEcBits": result.ledger.alice.tolist(),
             "errors": result.errors.tolist(),
         },
         {
@@ -83,9 +84,9 @@ def _cascade(group: Json, test: Json) -> Answer:
 def _cascade_hostile(group: Json, test: Json) -> Answer:
     """One role against scripted messages; only errors are expected of it."""
     preset = _preset(group["parameters"])
-    frames = [cascade.Frame(bits_of(frame["bits"]), frame["qber"]) for frame in test["frames"]]
+    frames = [Frame(bits_of(frame["bits"]), frame["qber"]) for frame in test["frames"]]
     role = Role(test["role"])
-    steps: Steps[cascade.Reconciled] = (
+    steps: Steps[Reconciled] = (
         cascade.alice(frames, preset, GivenBits([group["randomness"]["seed"]]))
         if role is Role.ALICE
         else cascade.bob(frames, preset)
@@ -110,7 +111,7 @@ def _cascade_accumulated(group: Json, test: Json) -> Answer:
         for message in said[1:]:
             whole.update(message.bits)  # type: ignore[attr-defined]
         whole.update(pack(result.strings[0]))
-        leak += int(result.leak_bits[0])
+        leak += int(result.ledger.alice[0])
         errors += int(result.errors[0])
     return Answer({"sha256": whole.hexdigest(), "leakEcBits": leak, "errors": errors})
 

@@ -13,42 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from qkd.bits import Bits
 from qkd.errors import ParameterError, RemoteProtocolError
 from qkd.exchange.messages import CascadeStart, Parities, ParityDifferences
 from qkd.exchange.steps import Steps, receive, send
 from qkd.randomness import SEED_BYTES, SecretBits
+from qkd.reconciliation.frame import Frame, Reconciled, check_batch
+from qkd.reconciliation.ledger import Ledger
 from qkd.reconciliation.schedule import Schedule
 
-MAX_FRAME_BITS = 1 << 20
-MAX_BATCH_BITS = 1 << 28
 QBER_RANGE = (0.001, 0.25)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
-    """One string to reconcile.
-
-    Attributes:
-        bits: uint8 0/1, shape (n,), n in 1 .. 2^20.
-        qber: error rate expected, a fraction, the same at both parties; taken as 0.1 % .. 25 %.
-    """
-
-    bits: Bits = field(repr=False)
-    qber: float
-
-    def __post_init__(self) -> None:
-        if self.bits.dtype != np.uint8 or self.bits.ndim != 1 or (self.bits.size and self.bits.max() > 1):
-            raise ParameterError(f"a frame is a uint8 vector of 0 and 1, got {self.bits.dtype} {self.bits.shape}")
-        if not 1 <= self.bits.size <= MAX_FRAME_BITS:
-            raise ParameterError(f"a frame of {self.bits.size} bits must have 1 .. {MAX_FRAME_BITS}")
-        if not 0 <= self.qber <= 0.5:
-            raise ParameterError(f"qber = {self.qber} must be in 0 .. 0.5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +86,6 @@ PRESETS: dict[str, CascadePreset] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reconciled:
-    """What error correction gives; all but `strings` is public and the same at both parties.
-
-    Attributes:
-        strings: Alice's own, or Bob's after correction; equal but for what the verification must catch.
-        leak_bits: int64, shape (frames,): parities of Alice's string disclosed, to be taken off the key.
-        errors: int64, shape (frames,): bits corrected, so the frame's error count if the strings are equal now.
-        rounds: messages sent each way.
-    """
-
-    strings: tuple[Bits, ...] = field(repr=False)
-    leak_bits: npt.NDArray[np.int64]
-    errors: npt.NDArray[np.int64]
-    rounds: int
-
-
 def alice(frames: Sequence[Frame], preset: CascadePreset, secrets: SecretBits) -> Steps[Reconciled]:
     """Alice's side: draw the seed, then send the parities that are due until none is.
 
@@ -138,7 +98,7 @@ def alice(frames: Sequence[Frame], preset: CascadePreset, secrets: SecretBits) -
         ParameterError: no frames, or too many bits. RemoteProtocolError: an answer of the wrong length.
         ReconciliationFailed: answers that contradict each other, or more disclosed than there is.
     """
-    _check_batch(frames)
+    check_batch(sum(frame.bits.size for frame in frames), len(frames))
     seed = secrets.take_bytes(SEED_BYTES)
     yield from send(CascadeStart(seed))
     schedule = _schedule(frames, preset, seed, corrects=False)
@@ -151,7 +111,7 @@ def alice(frames: Sequence[Frame], preset: CascadePreset, secrets: SecretBits) -
 
 def bob(frames: Sequence[Frame], preset: CascadePreset) -> Steps[Reconciled]:
     """Bob's side: answer with the differences and correct; arguments and errors as for `alice`."""
-    _check_batch(frames)
+    check_batch(sum(frame.bits.size for frame in frames), len(frames))
     start = yield from receive(CascadeStart)
     if len(start.seed) != SEED_BYTES:
         raise RemoteProtocolError(f"a seed has {SEED_BYTES} bytes, the peer sent {len(start.seed)}")
@@ -164,16 +124,12 @@ def bob(frames: Sequence[Frame], preset: CascadePreset) -> Steps[Reconciled]:
     return _reconciled(schedule)
 
 
-def _check_batch(frames: Sequence[Frame]) -> None:
-    total = sum(frame.bits.size for frame in frames)
-    if not 1 <= total <= MAX_BATCH_BITS:
-        raise ParameterError(f"a batch of {len(frames)} frames has {total} bits, must have 1 .. {MAX_BATCH_BITS}")
-
-
 def _schedule(frames: Sequence[Frame], preset: CascadePreset, seed: bytes, *, corrects: bool) -> Schedule:
     blocks = np.array([preset.block_lengths(frame.bits.size, frame.qber) for frame in frames], np.int64)
     return Schedule([frame.bits for frame in frames], blocks, preset.masks, seed, corrects=corrects)
 
 
 def _reconciled(schedule: Schedule) -> Reconciled:
-    return Reconciled(schedule.strings, schedule.leak_bits, schedule.errors, schedule.rounds)
+    return Reconciled(
+        schedule.strings, Ledger(schedule.leak_bits, schedule.leak_bits), schedule.errors, schedule.rounds
+    )

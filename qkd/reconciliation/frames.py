@@ -15,8 +15,10 @@ from qkd.estimation import Estimate
 from qkd.exchange.steps import Steps
 from qkd.randomness import SecretBits
 from qkd.reconciliation import cascade
-from qkd.reconciliation.cascade import PRESETS, Frame
+from qkd.reconciliation.cascade import PRESETS
 from qkd.reconciliation.efficiency import shannon_limit_bits
+from qkd.reconciliation.frame import Frame
+from qkd.reconciliation.frame import Reconciled as Batch
 
 FRAME_BITS = 65536
 
@@ -78,10 +80,10 @@ def _split(bits: Bits, errors: int, sample: int) -> list[Frame]:
     return [Frame(bits[i * size : (i + 1) * size], qber) for i in range(count)]
 
 
-def _rejoin(estimate: Estimate, in_z: int, done: cascade.Reconciled) -> Reconciled:
+def _rejoin(estimate: Estimate, in_z: int, done: Batch) -> Reconciled:
     def one(bits: Bits, part: slice) -> CorrectedString:
         joined = np.concatenate(done.strings[part])
-        errors, leak = int(done.errors[part].sum()), int(done.leak_bits[part].sum())
+        errors, leak = int(done.errors[part].sum()), int(done.ledger.alice[part].sum())
         return CorrectedString(joined, errors, leak, bits.size - joined.size)
 
     return Reconciled(one(estimate.z, slice(0, in_z)), one(estimate.x, slice(in_z, None)), done.rounds)

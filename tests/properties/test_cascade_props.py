@@ -16,7 +16,8 @@ from qkd.exchange.transcript import Transcript
 from qkd.kernels import words
 from qkd.randomness import FixedBits
 from qkd.reconciliation import cascade
-from qkd.reconciliation.cascade import CascadePreset, Frame
+from qkd.reconciliation.cascade import CascadePreset
+from qkd.reconciliation.frame import Frame
 from tests.reference import cascade as reference
 
 presets = st.builds(
@@ -67,7 +68,7 @@ def test_the_conversation_is_that_of_the_reference(
     expected = reference.reconcile([a for a, _, _ in batch], [b for _, b, _ in batch], blocks, preset.masks, seed)
     assert said[1::2] == [encode(Parities(bits)) for bits in expected.parities]
     assert said[2::2] == [encode(ParityDifferences(bits)) for bits in expected.differences]
-    assert alice.result.leak_bits.tolist() == bob.result.leak_bits.tolist() == expected.leak_bits
+    assert alice.result.ledger.alice.tolist() == bob.result.ledger.alice.tolist() == expected.leak_bits
     assert [bits.tolist() for bits in bob.result.strings] == [frame.bob for frame in expected.frames]
 
 
