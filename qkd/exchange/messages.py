@@ -96,6 +96,27 @@ class ParityDifferences(Message, frozen=True):
     bits: bytes
 
 
+class LdpcSyndromes(Message, frozen=True):
+    """A>B: the public seed of this block's payload order, drawn after sifting, and the parities of all codewords."""
+
+    seed: bytes
+    bits: bytes
+
+
+class LdpcRequest(Message, frozen=True):
+    """B>A: codeword positions whose values Bob asks for (differences, coded), counted through the batch; 0 ends."""
+
+    count: int
+    width: int
+    deltas: bytes
+
+
+class LdpcReveal(Message, frozen=True):
+    """A>B: Alice's values at these positions, in their order."""
+
+    bits: bytes
+
+
 class VerificationTags(Message, frozen=True):
     """A>B: universal-hash tags of Alice's corrected strings, under a fresh public hash seed."""
 
@@ -147,6 +168,9 @@ AnyMessage = (
     | CascadeStart
     | Parities
     | ParityDifferences
+    | LdpcSyndromes
+    | LdpcRequest
+    | LdpcReveal
     | VerificationTags
     | VerificationResult
     | Amplify
