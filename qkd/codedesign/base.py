@@ -1,0 +1,108 @@
+"""Base matrices with given degrees by progressive edge growth (Hu, Eleftheriou, Arnold 2005), on the base graph.
+
+Columns are placed by ascending degree. A column of degree 2 is an edge between two rows: it goes between rows as far
+apart in the graph of all such columns as there are, because a cycle of degree-2 columns is a word of low weight. Of
+a column of higher degree each entry goes to a row that shares few columns with those the column has already (a shared
+column is a 4-cycle of the base); once degrees are high only even rows matter. Rows that may be left out get no
+column of degree 2 or 3: without them there would be more columns of degree 2 than decoding stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qkd.errors import ParameterError
+
+LEAST_THINNED = 3  # columns up to this degree have no entry in an optional row
+FREE_DEGREE = 8  # from this degree on the fullest choice of rows decides, not the distance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """A 0/1 base matrix.
+
+    Attributes:
+        matrix: bool, shape (rows, columns), payload columns only, ascending degree.
+        optional: rows that may be left out, the last `optional` ones.
+    """
+
+    matrix: npt.NDArray[np.bool_]
+    optional: int
+
+
+def row_degrees(edges: int, rows: int) -> npt.NDArray[np.int64]:
+    """Even degrees: all within one of each other, the larger ones first."""
+    low, rest = divmod(edges, rows)
+    return np.array([low + (r < rest) for r in range(rows)], np.int64)
+
+
+def grow(column_degrees: list[int], rows: int, optional: int, generator: np.random.Generator) -> Base:
+    """A base matrix.
+
+    Args:
+        column_degrees: degree of each payload column, ascending, each in 2 .. rows.
+        rows, optional: all rows, and how many of them may be left out.
+        generator: decides between equal choices.
+
+    Raises:
+        ParameterError: degrees that no such matrix has.
+    """
+    if column_degrees != sorted(column_degrees) or column_degrees[0] < 2 or column_degrees[-1] > rows:
+        raise ParameterError(f"column degrees must ascend from 2 or more to at most {rows}, the number of rows")
+    matrix = np.zeros((rows, len(column_degrees)), np.bool_)
+    room = row_degrees(sum(column_degrees), rows)
+    twos = np.zeros((rows, rows), np.bool_)
+    for c, degree in enumerate(column_degrees):
+        chosen: list[int] = []
+        for _ in range(degree):
+            allowed = room > 0
+            allowed[chosen] = False
+            if degree <= LEAST_THINNED:
+                allowed[rows - optional :] = False
+            if not allowed.any():
+                raise ParameterError(f"column {c} of degree {degree} finds no row with room")
+            r = _choose(matrix, twos, room, allowed, chosen, degree, generator)
+            chosen.append(r)
+            matrix[r, c] = True
+            room[r] -= 1
+        if degree == 2:
+            twos[chosen[0], chosen[1]] = twos[chosen[1], chosen[0]] = True
+    return Base(matrix, optional)
+
+
+def _choose(
+    matrix: npt.NDArray[np.bool_],
+    twos: npt.NDArray[np.bool_],
+    room: npt.NDArray[np.int64],
+    allowed: npt.NDArray[np.bool_],
+    chosen: list[int],
+    degree: int,
+    generator: np.random.Generator,
+) -> int:
+    if not chosen:
+        near = np.zeros(len(room))
+    elif degree == 2:
+        near = -_distances(twos, chosen[0])
+    else:
+        near = (matrix[chosen] @ matrix.T.astype(np.int64)).sum(axis=0)
+    full = -room
+    keys = (generator.random(len(room)), full, near) if degree < FREE_DEGREE else (generator.random(len(room)), near, full)
+    order = np.lexsort(keys)
+    return int(order[allowed[order]][0])
+
+
+def _distances(adjacent: npt.NDArray[np.bool_], start: int) -> npt.NDArray[np.float64]:
+    """Steps from `start` to each row; as many as there are rows where there is no way."""
+    distance = np.full(len(adjacent), float(len(adjacent)))
+    distance[start] = 0
+    front = np.zeros(len(adjacent), np.bool_)
+    front[start] = True
+    steps = 0
+    while front.any():
+        steps += 1
+        front = adjacent[front].any(axis=0) & (distance == len(adjacent))
+        distance[front] = steps
+    return distance
