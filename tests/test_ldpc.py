@@ -256,8 +256,8 @@ def alice_waiting(preset: LdpcPreset = BLIND) -> Engine[Reconciled]:
     return engine
 
 
-def ask(positions: list[int]) -> bytes:
-    return encode(LdpcRequest(len(positions), *pack_ascending(np.array(positions, np.int64))))
+def ask(positions: list[int], more: bytes = b"") -> bytes:
+    return encode(LdpcRequest(len(positions), *pack_ascending(np.array(positions, np.int64)), more))
 
 
 PLACES = adapt(LIBRARY[768], 768, BLIND.leak_bits(768, 0.02))
@@ -273,11 +273,15 @@ SHORTENED = PLACES.length + int(SECOND.shortened[-1])
         ask([3, TOTAL]),
         ask([SHORTENED]),
         ask(list(range(700))),  # more than 768 less the parities
-        encode(LdpcRequest(-1, 0, b"")),
-        encode(LdpcRequest(2, 0, b"")),
-        encode(LdpcRequest(0, 0, b"\x00")),
-        encode(LdpcRequest(1 << 40, 0, b"\x00")),
-        encode(LdpcRequest(3, 99, b"\x00")),
+        ask([5], b"\x01"),
+        ask([], b"\x00\x00\x00"),
+        ask([], b"\x09\x00"),  # the donor has eight rows, six of them to lend
+        ask(list(range(400)), b"\x06\x00"),
+        encode(LdpcRequest(-1, 0, b"", b"")),
+        encode(LdpcRequest(2, 0, b"", b"")),
+        encode(LdpcRequest(0, 0, b"\x00", b"")),
+        encode(LdpcRequest(1 << 40, 0, b"\x00", b"")),
+        encode(LdpcRequest(3, 99, b"\x00", b"")),
         encode(LdpcReveal(b"")),
     ],
 )

@@ -89,7 +89,9 @@ def _choose(
     else:
         near = (matrix[chosen] @ matrix.T.astype(np.int64)).sum(axis=0)
     full = -room
-    keys = (generator.random(len(room)), full, near) if degree < FREE_DEGREE else (generator.random(len(room)), near, full)
+    keys = (
+        (generator.random(len(room)), full, near) if degree < FREE_DEGREE else (generator.random(len(room)), near, full)
+    )
     order = np.lexsort(keys)
     return int(order[allowed[order]][0])
 

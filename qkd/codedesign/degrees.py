@@ -8,7 +8,7 @@ move the shares a little so that every step of the path still makes progress, ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,9 +97,7 @@ def _program(start: Ensemble, trace: Trace, qber: float, limits: Limits, reach: 
     return Ensemble({int(d): float(s) for d, s in zip(degrees, kept, strict=True) if s}, start.checks, {})
 
 
-def _twos(
-    start: Ensemble, qber: float, limits: Limits, degrees: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _twos(start: Ensemble, qber: float, limits: Limits, degrees: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Two rows that bound the share of degree 2: by stability (RSU 2001, Thm 5) and by their number per check."""
     slope = sum(share * (d - 1) for d, share in start.checks.items())
     mean = 1 / sum(share / d for d, share in start.checks.items())

@@ -60,9 +60,7 @@ class Lifting:
         self.column_degree[column] += 1
 
 
-def choose(
-    matrix: npt.NDArray[np.bool_], lifting: int, generator: np.random.Generator
-) -> npt.NDArray[np.int32]:
+def choose(matrix: npt.NDArray[np.bool_], lifting: int, generator: np.random.Generator) -> npt.NDArray[np.int32]:
     """Shifts of all entries, shape of the matrix, -1 where it has none.
 
     Args:

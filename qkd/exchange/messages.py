@@ -104,15 +104,20 @@ class LdpcSyndromes(Message, frozen=True):
 
 
 class LdpcRequest(Message, frozen=True):
-    """B>A: codeword positions whose values Bob asks for (differences, coded), counted through the batch; 0 ends."""
+    """B>A: codeword positions whose values Bob asks for (differences, coded), counted through the batch.
+
+    `more` is empty, or one byte a codeword: how many further base rows of parities he asks for. No position and no
+    row ends the exchange.
+    """
 
     count: int
     width: int
     deltas: bytes
+    more: bytes
 
 
 class LdpcReveal(Message, frozen=True):
-    """A>B: Alice's values at these positions, in their order."""
+    """A>B: the further parities, codeword by codeword, then Alice's values at the positions, in their order."""
 
     bits: bytes
 

@@ -58,7 +58,12 @@ def tally_cycles(
         passing = columns_of[here, i]
         total = at_total[depth] + weight[passing]
         j = next_row[depth]
-        skip = passing == through[depth] or passing == column or (depth >= 2 and total > allowance) or (depth == 1 and total > 2 * allowance)
+        skip = (
+            passing == through[depth]
+            or passing == column
+            or (depth >= 2 and total > allowance)
+            or (depth == 1 and total > 2 * allowance)
+        )
         if skip or j == column_degree[passing] or depth + 1 == MAX_DEPTH:
             next_column[depth] += 1
             next_row[depth] = 0

@@ -1,23 +1,28 @@
 """From a frame's length and the leak it may cost to a code: which one, which positions are punctured, which shortened.
 
 A frame takes the largest family of payload F that it fills by half, and is cut into as few pieces of equal length (to
-one bit) as fit: so 50 000 bits are one piece of F = 65536, 30 000 two pieces of F = 16384. A codeword has N > F positions. With a leak of L bits wanted for n bits, the code is the one of fewest
-checks m >= L; of its positions
+one bit) as fit: so 50 000 bits are one piece of F = 65536, 30 000 two pieces of F = 16384. A codeword has N > F
+positions. With a leak of L bits wanted for n bits, the code is the one of fewest checks m >= L; of its positions
 
 * p = min(m - L, N - n, those that may be) are punctured: Alice puts secret random bits there, which hide p of her m
   parities, so that m - p tell of her string (Elkouss, Martinez-Mateo, Martin, arXiv 1006.2660; the leak: 1304.3367);
 * N - n - p are shortened: both put zeros there;
-* n hold the string, in the random order of the batch's seed.
+* n hold the string.
 
 Punctured are the first p lanes of the base columns in the order that the code names; shortened are the next ones in
 that order until the code is down to F, and for n < F the rest evenly over what is left, which keeps the degrees of
 the others in proportion. So both L and n may be anything, and the leak follows the error rate without steps.
+
+When a frame turns out to have far more errors than expected, revealing values one by one is a waste: a bit at random
+tells h(q) of a bit about the errors and costs one. Then the code is extended by base rows of the strongest code of
+the family, which are sparse: `extend`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +32,7 @@ from qkd.errors import ParameterError
 from qkd.reconciliation import codes
 from qkd.reconciliation.codes import Code
 
+Ints = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
 Library = Mapping[int, tuple[Code, ...]]
 
@@ -131,3 +137,54 @@ def cut(code: Code, bits: int, punctured: int) -> Adapted:
     kept = rest[np.arange(bits) * rest.size // bits]
     more = np.setdiff1d(rest, kept, assume_unique=True)
     return Adapted(code, kept, order[:p].copy(), np.concatenate([shortened, more]))
+
+
+def spare_rows(code: Code, family: tuple[Code, ...]) -> int:
+    """By how many base rows the code can be extended."""
+    return _spare(code, family)[1].size
+
+
+def extend(adapted: Adapted, family: tuple[Code, ...], rows: int) -> Adapted:
+    """The same codeword under further parities: `rows` base rows of another code after its own.
+
+    They come from the strongest code of the family (the second strongest, where the code is that one itself) less the
+    rows that have a puncturable column. Of its R rows the first is row 0, each next one is g rows on modulo R, with g
+    the integer prime to R next to 0.618 R: so any number is spread evenly. Columns, places and lifting stay.
+
+    Args:
+        adapted: not extended before.
+
+    Raises:
+        ParameterError: there are not so many.
+    """
+    code = adapted.code
+    donor, spare = _spare(code, family)
+    if not 0 <= rows <= spare.size:
+        raise ParameterError(f"code {code.name} cannot be extended by {rows} rows, only by 0 .. {spare.size}")
+    chosen = spare[:rows]
+    edges = np.concatenate([np.zeros(0, np.int64), *(np.arange(donor.starts[r], donor.starts[r + 1]) for r in chosen)])
+    longer = replace(
+        code,
+        name=f"{code.name}+{rows}",
+        rows=code.rows + rows,
+        starts=np.concatenate(
+            [code.starts, code.starts[-1] + np.cumsum(np.diff(donor.starts)[chosen], dtype=np.int32)]
+        ),
+        column=np.concatenate([code.column, donor.column[edges]]),
+        shift=np.concatenate([code.shift, donor.shift[edges]]),
+    )
+    return replace(adapted, code=longer)
+
+
+def _spare(code: Code, family: tuple[Code, ...]) -> tuple[Code, Ints]:
+    """The code that lends rows, and which of them it may lend, in the order in which it does."""
+    donor = family[-1] if code.name != family[-1].name or len(family) == 1 else family[-2]
+    if donor.name == code.name:
+        return donor, np.zeros(0, np.int32)
+    row = np.repeat(np.arange(donor.rows, dtype=np.int32), np.diff(donor.starts))
+    able = np.setdiff1d(np.arange(donor.rows, dtype=np.int32), row[np.isin(donor.column, donor.puncturable)])
+    size = able.size
+    stride = min(
+        (g for g in range(1, size + 1) if math.gcd(g, size) == 1), key=lambda g: abs(g - 0.618 * size), default=1
+    )
+    return donor, able[np.arange(size) * stride % max(size, 1)]

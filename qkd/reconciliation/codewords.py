@@ -7,6 +7,7 @@ knows what the other may ask or say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from qkd.bits import Bits
 from qkd.errors import ParameterError, RemoteProtocolError
 from qkd.kernels import ldpc as kernels
 from qkd.randomness import expand_permutation
-from qkd.reconciliation.adaption import Adapted, Library, adapt, split
+from qkd.reconciliation.adaption import Adapted, Library, adapt, extend, spare_rows, split
 from qkd.reconciliation.codes import Code
 from qkd.reconciliation.frame import Frame, check_batch
 from qkd.reconciliation.ledger import Ledger
@@ -34,6 +35,7 @@ class Piece:
         frame: number of its frame.
         start: first bit of the frame that it holds; it holds as many as `adapted.payload` has places.
         qber: of the frame.
+        family: the codes that `adapted` was chosen from.
         adapted: its code.
         base: its first position in the batch.
         check: its first parity in the batch.
@@ -42,6 +44,7 @@ class Piece:
     frame: int
     start: int
     qber: float
+    family: tuple[Code, ...]
     adapted: Adapted
     base: int
     check: int
@@ -57,9 +60,32 @@ class Piece:
         return slice(self.base, self.base + self.adapted.length)
 
     @property
+    def checks(self) -> slice:
+        """Its parities in the batch."""
+        return slice(self.check, self.check + self.adapted.checks)
+
+    @property
     def string(self) -> slice:
         """Its bits in the frame."""
         return slice(self.start, self.start + self.bits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What Bob asks for.
+
+    Attributes:
+        positions: int64, ascending: positions of the batch.
+        rows: int64, shape (pieces,): further base rows of parities.
+    """
+
+    positions: Positions
+    rows: Positions
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it asks for nothing, which ends the exchange."""
+        return not self.positions.size and not self.rows.any()
 
 
 class Codewords:
@@ -78,15 +104,17 @@ class Codewords:
         check_batch(sum(frame.bits.size for frame in frames), len(frames))
         self.frames = len(frames)
         self.pieces = _cut(frames, leak_rule, library)
-        last = self.pieces[-1]
-        self.positions = last.base + last.adapted.length
-        self.checks = last.check + last.adapted.checks
+        self.positions = self.pieces[-1].span.stop
+        self.checks = self.pieces[-1].checks.stop
         self.known = np.zeros(self.positions, np.bool_)
-        self.revealed = np.zeros(len(self.pieces), np.int64)
         for piece in self.pieces:
             self.known[piece.base + piece.adapted.shortened] = True
         self._bases = np.array([piece.base for piece in self.pieces] + [self.positions], np.int64)
-        self._room = np.array([piece.bits - piece.adapted.leak_bits for piece in self.pieces], np.int64)
+        self._bits = np.array([piece.bits for piece in self.pieces], np.int64)
+        self._leak = np.array([piece.adapted.leak_bits for piece in self.pieces], np.int64)
+        self._extended: dict[int, Adapted] = {}
+        self._rows = np.zeros(len(self.pieces), np.int64)
+        self._asked_bits = np.zeros(len(self.pieces), np.int64)
         self._orders: dict[int, npt.NDArray[np.uint32]] = {}
 
     def shuffle(self, seed: bytes) -> None:
@@ -98,49 +126,72 @@ class Codewords:
         """Entry i is the bit of the piece at payload place i."""
         return self._orders[piece.bits]
 
+    def adapted(self, index: int) -> Adapted:
+        """The code of a piece as it is now."""
+        return self._extended.get(index, self.pieces[index].adapted)
+
+    def leak(self, index: int) -> int:
+        """What a piece has disclosed."""
+        return int(self._leak[index])
+
     def room(self, index: int) -> int:
-        """Values of a piece that can still be revealed before more is disclosed than it has bits."""
-        return int(self._room[index] - self.revealed[index])
+        """What a piece can still disclose before it is more than it has bits."""
+        return int(self._bits[index] - self._leak[index])
 
-    def per_piece(self, positions: Positions) -> Positions:
-        """How many of ascending positions lie in each piece."""
-        return np.diff(np.searchsorted(positions, self._bases))
+    def rows(self, index: int, bits: float) -> int:
+        """How many further base rows make up for that many bits, as far as there are rows and room."""
+        piece = self.pieces[index]
+        lifting = piece.adapted.code.lifting
+        spare = spare_rows(piece.adapted.code, piece.family) - int(self._rows[index])
+        return max(0, min(math.ceil(bits / lifting), spare, self.room(index) // lifting, 255))
 
-    def admit(self, positions: Positions) -> None:
-        """Note these positions, ascending, as revealed.
+    def admit(self, asked: Asked, request_bits: int) -> None:
+        """Note what is disclosed when this is answered, and Bob's own disclosure of request_bits.
 
         Raises:
-            RemoteProtocolError: one is asked twice, is known already, or a piece would disclose more than it has.
+            RemoteProtocolError: a position is asked twice or known already, there are not so many rows, or a piece
+                would disclose more than it has.
         """
+        positions = asked.positions
         if (np.diff(positions) <= 0).any():
             raise RemoteProtocolError("the peer asks for a position twice")
         if self.known[positions].any():
             raise RemoteProtocolError("the peer asks for a position that is shortened or revealed already")
-        asked = self.per_piece(positions)
-        over = np.nonzero(self.revealed + asked > self._room)[0]
+        extended = {i: self._extend(i, int(asked.rows[i])) for i in np.flatnonzero(asked.rows).tolist()}
+        values = np.diff(np.searchsorted(positions, self._bases))
+        more = values.copy()
+        for i, adapted in extended.items():
+            more[i] += adapted.checks - self.adapted(i).checks
+        over = np.nonzero(self._leak + more > self._bits)[0]
         if over.size:
             piece = self.pieces[over[0]]
             raise RemoteProtocolError(
-                f"the peer asks for {asked[over[0]]} more values of frame {piece.frame}: with them more would be "
-                f"disclosed than the {piece.bits} bits there are"
+                f"the peer asks for {more[over[0]]} more bits of frame {piece.frame}: with them more would be "
+                f"disclosed than the {piece.bits} that there are"
             )
         self.known[positions] = True
-        self.revealed += asked
+        self._extended |= extended
+        self._rows += asked.rows
+        self._leak += more
+        # Shared out by the number of positions; every piece's fate is told by being in the request or not.
+        self._asked_bits += -(-request_bits * (1 + values) // (len(self.pieces) + values.sum()))
+
+    def _extend(self, index: int, rows: int) -> Adapted:
+        piece = self.pieces[index]
+        try:
+            return extend(piece.adapted, piece.family, int(self._rows[index]) + rows)
+        except ParameterError as error:
+            raise RemoteProtocolError(f"the peer asks for {rows} more base rows: {error}") from error
 
     def askable(self) -> int:
         """Most positions that any request may name."""
-        return int(np.maximum(self._room - self.revealed, 0).sum())
+        return int((self._bits - self._leak).sum())
 
-    def ledger(self, requested_bits: Positions) -> Ledger:
-        """What was disclosed, per frame.
-
-        Args:
-            requested_bits: int64, shape (pieces,): length of Bob's requests about each piece.
-        """
+    def ledger(self) -> Ledger:
+        """What was disclosed, per frame."""
         owner = np.array([piece.frame for piece in self.pieces])
-        leak = np.array([piece.adapted.leak_bits for piece in self.pieces], np.int64) + self.revealed
-        alice = np.bincount(owner, leak, self.frames).astype(np.int64)
-        bob = np.bincount(owner, np.minimum(requested_bits, leak), self.frames).astype(np.int64)
+        alice = np.bincount(owner, self._leak, self.frames).astype(np.int64)
+        bob = np.bincount(owner, np.minimum(self._asked_bits, self._leak), self.frames).astype(np.int64)
         return Ledger(alice, bob)
 
 
@@ -157,15 +208,15 @@ def _cut(frames: Sequence[Frame], leak_rule: LeakRule, library: Library) -> list
     pieces: list[Piece] = []
     base = check = 0
     for f, frame in enumerate(frames):
-        family, lengths = split(frame.bits.size, library)
+        size, lengths = split(frame.bits.size, library)
         start = 0
         for n in lengths:
             key = (n, frame.qber)
             if key not in shapes:
-                shapes[key] = _adapted(library[family], n, leak_rule(n, frame.qber), f, frame)
-            adapted = shapes[key]
-            pieces.append(Piece(f, start, frame.qber, adapted, base, check))
-            start, base, check = start + n, base + adapted.length, check + adapted.checks
+                shapes[key] = _adapted(library[size], n, leak_rule(n, frame.qber), f, frame)
+            piece = Piece(f, start, frame.qber, library[size], shapes[key], base, check)
+            pieces.append(piece)
+            start, base, check = start + n, piece.span.stop, piece.checks.stop
     return pieces
 
 

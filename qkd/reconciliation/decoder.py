@@ -17,12 +17,23 @@ from qkd.errors import ParameterError
 from qkd.kernels import ldpc as kernels
 from qkd.reconciliation.adaption import Adapted, Places
 from qkd.reconciliation.codes import Code
+from qkd.reconciliation.codewords import Piece, syndrome
 
 QBER_RANGE = (0.001, 0.25)
 # How many candidates are looked at for each bit to be asked for.
 CHOICE = 6
 
+# Natural logarithm of shown over expected error rate from which the syndrome is believed: five standard deviations.
+SURPRISE = 0.17
+# Up to there, its weight against that which was expected.
+WEIGHT = 0.6
+
 Ints = npt.NDArray[np.int32]
+
+
+def within(qber: float) -> float:
+    """An error rate that the decoder can work with: 0.1 % to 25 %."""
+    return min(max(qber, QBER_RANGE[0]), QBER_RANGE[1])
 
 
 class Decoder:
@@ -30,13 +41,13 @@ class Decoder:
 
     Args:
         adapted: its code.
-        qber: error rate expected; taken as at least 0.1 % and at most 25 %.
+        qber: error rate expected.
         syndrome: uint8 (m,): what H e must be.
     """
 
     def __init__(self, adapted: Adapted, qber: float, syndrome: Bits) -> None:
         code = adapted.code
-        q = min(max(qber, QBER_RANGE[0]), QBER_RANGE[1])
+        q = within(qber)
         self._adapted = adapted
         self._signs = np.float32(1) - 2 * syndrome.astype(np.float32)
         priors = np.full(adapted.length, kernels.BELIEF_LIMIT, np.float32)
@@ -100,6 +111,74 @@ class Decoder:
         found = kernels.apart(starts, row, shift, z, candidates, taken, chosen)
         rest = candidates[~np.isin(candidates, chosen[:found])][: count - found]
         return np.sort(np.concatenate([chosen[:found], rest]))
+
+
+class PieceDecoder:
+    """One codeword at Bob, over all rounds.
+
+    Its error rate is that expected, unless the syndrome shows another one beyond doubt.
+
+    Args:
+        piece: what it holds.
+        word: uint8 (N,): Bob's codeword, zeros where punctured.
+        theirs: uint8 (m,): Alice's parities.
+        known: bool (N,): places not to ask for; the caller's, which changes.
+
+    Attributes:
+        qber: the error rate.
+        pattern: uint8 (N,): the errors as decided last.
+        done: whether the pattern has the syndrome, so that nothing is left to do.
+    """
+
+    def __init__(self, piece: Piece, word: Bits, theirs: Bits, known: npt.NDArray[np.bool_]) -> None:
+        self.bits = piece.bits
+        self.done = False
+        self._adapted = piece.adapted
+        self._word = word
+        self._known = known
+        self._syndrome = theirs ^ syndrome(piece.adapted, word)
+        self.pattern = np.zeros(word.size, np.uint8)
+        shown = estimate_qber(piece.adapted, self._syndrome)
+        surprise = abs(math.log(shown / within(piece.qber)))
+        weight = 1.0 if surprise > SURPRISE else WEIGHT
+        self.qber = within(piece.qber) ** (1 - weight) * shown**weight
+        self._revealed: list[tuple[Places, Bits]] = []
+        self._decoder: Decoder | None = None
+
+    def run(self, limit: int, patience: int) -> None:
+        """Decode from where the last run ended, or from the start if that state was dropped."""
+        if self._decoder is None:
+            self._decoder = Decoder(self._adapted, self.qber, self._syndrome)
+            for places, pattern in self._revealed:
+                self._decoder.reveal(places, pattern)
+        self.done = self._decoder.run(limit, patience) > 0
+        self.pattern = self._decoder.pattern
+
+    def doubtful(self, count: int) -> Places:
+        """Places to ask for, ascending (`Decoder.doubtful`)."""
+        if self._decoder is None or count <= 0:
+            return np.zeros(0, np.int64)
+        return self._decoder.doubtful(count, self._known)
+
+    def keep(self, budget_bytes: int) -> int:
+        """Drop the decoder's state if it is not needed or too large; returns what is left of the budget."""
+        if self._decoder is not None and (self.done or self._decoder.size_bytes > budget_bytes):
+            self._decoder = None
+        return budget_bytes - (self._decoder.size_bytes if self._decoder else 0)
+
+    def extend(self, adapted: Adapted, theirs: Bits) -> None:
+        """Go on with the longer code, of whose further checks these are Alice's parities."""
+        further = theirs ^ syndrome(adapted, self._word)[self._adapted.checks :]
+        self._syndrome = np.concatenate([self._syndrome, further])
+        self._adapted = adapted
+        self._decoder = None
+
+    def reveal(self, places: Places, theirs: Bits) -> None:
+        """Take in Alice's values at some places."""
+        pattern = theirs ^ self._word[places]
+        self._revealed.append((places, pattern))
+        if self._decoder is not None:
+            self._decoder.reveal(places, pattern)
 
 
 def estimate_qber(adapted: Adapted, syndrome: Bits) -> float:

@@ -33,12 +33,15 @@ from qkd.exchange.messages import LdpcRequest, LdpcReveal, LdpcSyndromes
 from qkd.exchange.steps import Steps, receive, send
 from qkd.randomness import SEED_BYTES, SecretBits, take_bits
 from qkd.reconciliation.adaption import SHIPPED, Library
-from qkd.reconciliation.codewords import Codewords, Piece, Positions, syndrome
-from qkd.reconciliation.decoder import QBER_RANGE, Decoder
+from qkd.reconciliation.codewords import Asked, Codewords, syndrome
+from qkd.reconciliation.decoder import PieceDecoder, within
 from qkd.reconciliation.efficiency import shannon_limit_bits
 from qkd.reconciliation.frame import Frame, Reconciled
 
-
+# A frame that lacks so much at the error rate that its syndrome shows is not worth an attempt: it gets parities until
+# it has RESCUE n h(q).
+HOPELESS = 0.94
+RESCUE = 1.06
 # Decoders whose state is kept between rounds; the others start anew, which takes half as many iterations more.
 STATE_BYTES = 512 << 20
 
@@ -55,7 +58,7 @@ class LdpcPreset:
         name: what the session's parameters call it.
         linear, spread: as above.
         iterations: most iterations of the decoder in each round; as many entries as rounds.
-        steps: what is revealed before each round but the first, in units of n h(q).
+        steps: values revealed before each round but the first, in units of n h(q).
         patience: iterations without progress after which the decoder gives up.
         source: where the numbers come from.
     """
@@ -78,21 +81,25 @@ class LdpcPreset:
 
     def leak_bits(self, n: int, qber: float) -> float:
         """What the first message discloses of n bits."""
-        q = min(max(qber, QBER_RANGE[0]), QBER_RANGE[1])
+        q = within(qber)
         deviation = math.sqrt(n * q * (1 - q)) * math.log2((1 - q) / q)
         return self.linear * shannon_limit_bits(n, q) + self.spread * deviation
 
-    def step_bits(self, index: int, n: int, qber: float) -> int:
-        """Values to be revealed before round index + 1."""
-        q = min(max(qber, QBER_RANGE[0]), QBER_RANGE[1])
-        return math.ceil(self.steps[index] * shannon_limit_bits(n, q))
+    def step_bits(self, r: int, n: int, qber: float) -> int:
+        """Values to be revealed when round r has failed; none after the last."""
+        return math.ceil(self.steps[r] * shannon_limit_bits(n, within(qber))) if r < len(self.steps) else 0
+
+    def lacking_bits(self, n: int, qber: float, leak_bits: int) -> float:
+        """Parities to be had before the first attempt: 0 unless the strings differ far more than was expected."""
+        needed = shannon_limit_bits(n, within(qber))
+        return RESCUE * needed - leak_bits if leak_bits < HOPELESS * needed else 0.0
 
 
 PRESETS: dict[str, LdpcPreset] = {
     preset.name: preset
     for preset in (
-        LdpcPreset("one-way", 1.05, 2.0, (120,), (), 60, "interim"),
-        LdpcPreset("blind", 1.02, 0.0, (20, 20, 20, 25, 30, 100), (0.01, 0.012, 0.015, 0.03, 0.06), 60, "interim"),
+        LdpcPreset("one-way", 1.05, 2.0, (120,), (), 40, "interim"),
+        LdpcPreset("blind", 1.02, 0.0, (20, 20, 20, 25, 30, 100), (0.01, 0.012, 0.015, 0.03, 0.08), 60, "interim"),
     )
 }
 
@@ -100,7 +107,7 @@ PRESETS: dict[str, LdpcPreset] = {
 def alice(
     frames: Sequence[Frame], preset: LdpcPreset, secrets: SecretBits, *, library: Library = SHIPPED
 ) -> Steps[Reconciled]:
-    """Alice's side: send the parities, then the values that Bob asks for.
+    """Alice's side: send the parities, then what Bob asks for.
 
     Args:
         frames: her strings, in Bob's order, with the same lengths and priors.
@@ -115,22 +122,22 @@ def alice(
     words = Codewords(frames, preset.leak_bits, library)
     seed = secrets.take_bytes(SEED_BYTES)
     words.shuffle(seed)
-    values = _values(frames, words, take_bits(secrets, sum(p.adapted.punctured.size for p in words.pieces)))
-    parities = np.concatenate([syndrome(p.adapted, values[p.span]) for p in words.pieces])
+    values = _values(frames, words, take_bits(secrets, _punctured(words)))
+    parities = np.concatenate([syndrome(piece.adapted, values[piece.span]) for piece in words.pieces])
     yield from send(LdpcSyndromes(seed, pack(parities)))
-    requested = np.zeros(len(words.pieces), np.int64)
     rounds = 1
     for _ in preset.steps:
         request = yield from receive(LdpcRequest)
-        positions = _read(request, words)
-        if not positions.size:
+        asked = _read(request, words)
+        if asked.nothing:
             break
-        words.admit(positions)
-        requested += _cost(request, words.per_piece(positions))
-        yield from send(LdpcReveal(pack(values[positions])))
+        known = [words.adapted(i).checks for i in range(len(words.pieces))]
+        words.admit(asked, _length_bits(request))
+        further = [_syndrome(words, i, values)[known[i] :] for i in np.flatnonzero(asked.rows).tolist()]
+        yield from send(LdpcReveal(pack(np.concatenate([*further, values[asked.positions]]))))
         rounds += 1
     strings = tuple(frame.bits.copy() for frame in frames)
-    return Reconciled(strings, words.ledger(requested), np.full(len(frames), -1, np.int64), rounds)
+    return Reconciled(strings, words.ledger(), np.full(len(frames), -1, np.int64), rounds)
 
 
 def bob(
@@ -143,86 +150,65 @@ def bob(
         raise RemoteProtocolError(f"a seed has {SEED_BYTES} bytes, the peer sent {len(start.seed)}")
     parities = unpack(start.bits, words.checks)
     words.shuffle(start.seed)
-    values = _values(frames, words, np.zeros(sum(p.adapted.punctured.size for p in words.pieces), np.uint8))
-    pieces = [_Decoding(i, piece, values, parities) for i, piece in enumerate(words.pieces)]
-    requested = np.zeros(len(pieces), np.int64)
+    values = _values(frames, words, np.zeros(_punctured(words), np.uint8))
+    pieces = [
+        PieceDecoder(piece, values[piece.span], parities[piece.checks], words.known[piece.span])
+        for piece in words.pieces
+    ]
     rounds = 1
-    positions = _decode(pieces, words, preset, 0)
+    asked = _decode(pieces, words, preset, 0)
     for r in range(1, len(preset.iterations)):
-        request = LdpcRequest(positions.size, *pack_ascending(positions))
+        request = _write(asked)
         yield from send(request)
-        if not positions.size:
+        if asked.nothing:
             break
-        words.admit(positions)
-        requested += _cost(request, words.per_piece(positions))
+        words.admit(asked, _length_bits(request))
         revealed = yield from receive(LdpcReveal)
-        theirs = unpack(revealed.bits, positions.size)
-        for piece in pieces:
-            if not piece.done:
-                piece.take(positions, theirs)
-        positions = _decode(pieces, words, preset, r)
+        _take(pieces, words, asked, revealed)
+        asked = _decode(pieces, words, preset, r)
         rounds += 1
-    return _corrected(frames, words, pieces, requested, rounds)
+    return _corrected(frames, words, pieces, rounds)
 
 
-def _decode(pieces: Sequence[_Decoding], words: Codewords, preset: LdpcPreset, r: int) -> Positions:
-    """Round r at Bob: decode what is not yet done; returns the positions to ask for, none after the last round."""
-    asked = [np.zeros(0, np.int64)]
+def _decode(pieces: Sequence[PieceDecoder], words: Codewords, preset: LdpcPreset, r: int) -> Asked:
+    """Round r at Bob: decode what is not yet done; returns what to ask for, nothing after the last round."""
+    positions = [np.zeros(0, np.int64)]
+    rows = np.zeros(len(pieces), np.int64)
     budget_bytes = STATE_BYTES
-    for piece in pieces:
+    for i, piece in enumerate(pieces):
         if piece.done:
             continue
-        piece.run(preset.iterations[r], preset.patience)
-        if not piece.done and r < len(preset.steps):
-            asked.append(piece.choose(words, preset.step_bits(r, piece.piece.bits, piece.piece.qber)))
+        if r == 0 and preset.steps:
+            rows[i] = words.rows(i, preset.lacking_bits(piece.bits, piece.qber, words.leak(i)))
+        if not rows[i]:
+            piece.run(preset.iterations[r], preset.patience)
+            count = 0 if piece.done else preset.step_bits(r, piece.bits, piece.qber)
+            positions.append(piece.doubtful(min(count, words.room(i))) + words.pieces[i].base)
         budget_bytes = piece.keep(budget_bytes)
-    return np.concatenate(asked)
+    return Asked(np.concatenate(positions), rows)
 
 
-class _Decoding:
-    """A piece at Bob: what he knows of its error pattern."""
+def _take(pieces: Sequence[PieceDecoder], words: Codewords, asked: Asked, revealed: LdpcReveal) -> None:
+    """Hand what Alice revealed to the pieces that it is about."""
+    sizes = [int(asked.rows[i]) * piece.adapted.code.lifting for i, piece in enumerate(words.pieces)]
+    theirs = unpack(revealed.bits, sum(sizes) + asked.positions.size)
+    used = 0
+    for i in np.flatnonzero(asked.rows).tolist():
+        pieces[i].extend(words.adapted(i), theirs[used : used + sizes[i]])
+        used += sizes[i]
+    for piece, place in zip(pieces, words.pieces, strict=True):
+        low, high = np.searchsorted(asked.positions, [place.span.start, place.span.stop])
+        if low < high:
+            piece.reveal(asked.positions[low:high] - place.base, theirs[used + low : used + high])
 
-    def __init__(self, index: int, piece: Piece, values: Bits, parities: Bits) -> None:
-        self.index = index
-        self.piece = piece
-        self.done = False
-        self.pattern = np.zeros(piece.adapted.length, np.uint8)
-        self._word = values[piece.span]
-        self._theirs = parities[piece.check : piece.check + piece.adapted.checks]
-        self._revealed: list[tuple[Positions, Bits]] = []
-        self._decoder: Decoder | None = None
 
-    def run(self, limit: int, patience: int) -> None:
-        """Decode from where the last run ended, or from the start if that state was dropped."""
-        if self._decoder is None:
-            adapted = self.piece.adapted
-            self._decoder = Decoder(adapted, self.piece.qber, self._theirs ^ syndrome(adapted, self._word))
-            for places, pattern in self._revealed:
-                self._decoder.reveal(places, pattern)
-        self.done = self._decoder.run(limit, patience) > 0
-        self.pattern = self._decoder.pattern
+def _syndrome(words: Codewords, index: int, values: Bits) -> Bits:
+    """Alice's parities of a piece, all rows by which it was extended included."""
+    return syndrome(words.adapted(index), values[words.pieces[index].span])
 
-    def choose(self, words: Codewords, count: int) -> Positions:
-        """The places it knows least about, as positions of the batch, ascending."""
-        count = min(count, words.room(self.index))
-        if self._decoder is None or count <= 0:
-            return np.zeros(0, np.int64)
-        return self._decoder.doubtful(count, words.known[self.piece.span]) + self.piece.base
 
-    def keep(self, budget_bytes: int) -> int:
-        """Drop the decoder's state if it is not needed or too large; returns what is left of the budget."""
-        if self._decoder is not None and (self.done or self._decoder.size_bytes > budget_bytes):
-            self._decoder = None
-        return budget_bytes - (self._decoder.size_bytes if self._decoder else 0)
-
-    def take(self, positions: Positions, theirs: Bits) -> None:
-        """Take in Alice's values at those of the positions that are this piece's."""
-        low, high = np.searchsorted(positions, [self.piece.span.start, self.piece.span.stop])
-        places = positions[low:high] - self.piece.base
-        pattern = theirs[low:high] ^ self._word[places]
-        self._revealed.append((places, pattern))
-        if self._decoder is not None:
-            self._decoder.reveal(places, pattern)
+def _punctured(words: Codewords) -> int:
+    return sum(piece.adapted.punctured.size for piece in words.pieces)
 
 
 def _values(frames: Sequence[Frame], words: Codewords, filler: Bits) -> Bits:
@@ -238,26 +224,33 @@ def _values(frames: Sequence[Frame], words: Codewords, filler: Bits) -> Bits:
     return values
 
 
-def _read(request: LdpcRequest, words: Codewords) -> Positions:
+def _write(asked: Asked) -> LdpcRequest:
+    more = asked.rows.astype(np.uint8).tobytes() if asked.rows.any() else b""
+    return LdpcRequest(asked.positions.size, *pack_ascending(asked.positions), more)
+
+
+def _read(request: LdpcRequest, words: Codewords) -> Asked:
     most = words.askable()
     if not 0 <= request.count <= most:
         raise RemoteProtocolError(f"the peer asks for {request.count} values, of which at most {most} may be revealed")
-    return unpack_ascending(request.width, request.deltas, request.count, largest=words.positions - 1)
+    positions = unpack_ascending(request.width, request.deltas, request.count, largest=words.positions - 1)
+    rows = np.zeros(len(words.pieces), np.int64)
+    if request.more:
+        if len(request.more) != rows.size:
+            raise RemoteProtocolError(f"{len(request.more)} counts of base rows where there are {rows.size} codewords")
+        rows[:] = np.frombuffer(request.more, np.uint8)
+    return Asked(positions, rows)
 
 
-def _cost(request: LdpcRequest, per_piece: Positions) -> Positions:
-    """Length of a request in bits, shared out by the number of positions, rounded up."""
-    return -(-8 * len(request.deltas) * per_piece // max(1, request.count))
+def _length_bits(request: LdpcRequest) -> int:
+    return 8 * (len(request.deltas) + len(request.more))
 
 
-def _corrected(
-    frames: Sequence[Frame], words: Codewords, pieces: Sequence[_Decoding], requested: Positions, rounds: int
-) -> Reconciled:
+def _corrected(frames: Sequence[Frame], words: Codewords, pieces: Sequence[PieceDecoder], rounds: int) -> Reconciled:
     strings = tuple(frame.bits.copy() for frame in frames)
     errors = np.zeros(len(frames), np.int64)
-    for decoding in pieces:
-        piece = decoding.piece
-        wrong = decoding.pattern[piece.adapted.payload]
-        strings[piece.frame][piece.string][words.order(piece)] ^= wrong
-        errors[piece.frame] += int(wrong.sum())
-    return Reconciled(strings, words.ledger(requested), errors, rounds)
+    for place, piece in zip(words.pieces, pieces, strict=True):
+        wrong = piece.pattern[place.adapted.payload]
+        strings[place.frame][place.string][words.order(place)] ^= wrong
+        errors[place.frame] += int(wrong.sum())
+    return Reconciled(strings, words.ledger(), errors, rounds)
