@@ -267,6 +267,9 @@ EXAMPLES: list[tuple[str, dict[str, Value]]] = [
     ("CascadeStart", {"seed": bytes(range(32))}),
     ("Parities", {"bits": bytes(range(256)) * 2}),
     ("ParityDifferences", {"bits": bytes(70_000)}),
+    ("LdpcSyndromes", {"seed": bytes(range(32)), "bits": bytes(range(256))}),
+    ("LdpcRequest", {"count": 2, "width": 4, "deltas": b"\x12", "more": b"\x00\x03"}),
+    ("LdpcReveal", {"bits": b"\xa0"}),
     ("VerificationTags", {"seed": b"\x12\x34", "tag_z": b"\x01" * 8, "tag_x": b"\x02" * 8}),
     ("VerificationResult", {"equal_z": True, "equal_x": False}),
     (
