@@ -149,7 +149,8 @@ def extend(adapted: Adapted, family: tuple[Code, ...], rows: int) -> Adapted:
 
     They come from the strongest code of the family (the second strongest, where the code is that one itself) less the
     rows that have a puncturable column. Of its R rows the first is row 0, each next one is g rows on modulo R, with g
-    the integer prime to R next to 0.618 R: so any number is spread evenly. Columns, places and lifting stay.
+    the integer prime to R next to 0.618 R: so any number is spread evenly. The payload columns of both codes go
+    together in their order; columns, places and lifting stay.
 
     Args:
         adapted: not extended before.
@@ -163,6 +164,8 @@ def extend(adapted: Adapted, family: tuple[Code, ...], rows: int) -> Adapted:
         raise ParameterError(f"code {code.name} cannot be extended by {rows} rows, only by 0 .. {spare.size}")
     chosen = spare[:rows]
     edges = np.concatenate([np.zeros(0, np.int64), *(np.arange(donor.starts[r], donor.starts[r + 1]) for r in chosen)])
+    column = np.zeros(donor.columns, np.int32)
+    column[_payload_columns(donor)] = _payload_columns(code)
     longer = replace(
         code,
         name=f"{code.name}+{rows}",
@@ -170,10 +173,14 @@ def extend(adapted: Adapted, family: tuple[Code, ...], rows: int) -> Adapted:
         starts=np.concatenate(
             [code.starts, code.starts[-1] + np.cumsum(np.diff(donor.starts)[chosen], dtype=np.int32)]
         ),
-        column=np.concatenate([code.column, donor.column[edges]]),
+        column=np.concatenate([code.column, column[donor.column[edges]]]),
         shift=np.concatenate([code.shift, donor.shift[edges]]),
     )
     return replace(adapted, code=longer)
+
+
+def _payload_columns(code: Code) -> Ints:
+    return np.setdiff1d(np.arange(code.columns, dtype=np.int32), code.puncturable)
 
 
 def _spare(code: Code, family: tuple[Code, ...]) -> tuple[Code, Ints]:

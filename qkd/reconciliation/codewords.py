@@ -115,14 +115,14 @@ class Codewords:
         self._extended: dict[int, Adapted] = {}
         self._rows = np.zeros(len(self.pieces), np.int64)
         self._asked_bits = np.zeros(len(self.pieces), np.int64)
-        self._orders: dict[int, npt.NDArray[np.uint32]] = {}
+        self._orders: dict[int, Positions] = {}
 
     def shuffle(self, seed: bytes) -> None:
         """Fix the order in which strings enter codewords."""
         for n in {piece.bits for piece in self.pieces}:
-            self._orders[n] = expand_permutation(seed, f"ldpc/{n}", n)
+            self._orders[n] = expand_permutation(seed, f"ldpc/{n}", n).astype(np.int64)
 
-    def order(self, piece: Piece) -> npt.NDArray[np.uint32]:
+    def order(self, piece: Piece) -> Positions:
         """Entry i is the bit of the piece at payload place i."""
         return self._orders[piece.bits]
 

@@ -186,17 +186,16 @@ def estimate_qber(adapted: Adapted, syndrome: Bits) -> float:
 
     A check of d bits is violated with probability (1 - (1 - 2 q)^d) / 2; those with a punctured bit say nothing.
     """
-    degree, checks = _known_checks(adapted)
-    size = np.bincount(degree[checks])
-    violated = np.bincount(degree[checks], syndrome[checks])
-    d = np.nonzero(size)[0]
-    size, violated = size[d], violated[d]
+    degree, size = _known_checks(adapted)
+    d = np.flatnonzero(size)
+    violated = np.bincount(degree, syndrome, size.size)[d]
+    met = size[d] - violated
     low, high = QBER_RANGE
-    for _ in range(24):
+    for _ in range(16):
         q = math.sqrt(low * high)
-        p = (1 - (1 - 2 * q) ** d) / 2
-        slope = d * (1 - 2 * q) ** (d - 1)
-        if ((violated / p - (size - violated) / (1 - p)) * slope).sum() > 0:
+        bias = (1 - 2 * q) ** d
+        # Derivative of the log likelihood, but for a positive factor.
+        if (d * bias * (violated / (1 - bias) - met / (1 + bias))).sum() > 0:
             low = q
         else:
             high = q
@@ -204,15 +203,18 @@ def estimate_qber(adapted: Adapted, syndrome: Bits) -> float:
 
 
 @lru_cache(maxsize=64)
-def _known_checks(adapted: Adapted) -> tuple[Ints, Places]:
-    """How many bits of the string each check has, and the checks without a punctured bit."""
+def _known_checks(adapted: Adapted) -> tuple[Ints, npt.NDArray[np.int64]]:
+    """How many bits of the string each check has, 0 for those with a punctured one; how many checks have how many."""
     code = adapted.code
     counts = np.empty((2, adapted.checks), np.int32)
     for places, out in zip((adapted.payload, adapted.punctured), counts, strict=True):
         member = np.zeros(adapted.length, np.uint8)
         member[places] = 1
         kernels.degrees(code.starts, code.column, code.shift, code.lifting, member, out)
-    return counts[0], np.nonzero((counts[1] == 0) & (counts[0] > 0))[0]
+    degree = np.where(counts[1] > 0, 0, counts[0]).astype(np.int32)
+    size = np.bincount(degree)
+    size[0] = 0
+    return degree, size
 
 
 @lru_cache(maxsize=64)

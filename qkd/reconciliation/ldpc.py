@@ -250,7 +250,7 @@ def _corrected(frames: Sequence[Frame], words: Codewords, pieces: Sequence[Piece
     strings = tuple(frame.bits.copy() for frame in frames)
     errors = np.zeros(len(frames), np.int64)
     for place, piece in zip(words.pieces, pieces, strict=True):
-        wrong = piece.pattern[place.adapted.payload]
-        strings[place.frame][place.string][words.order(place)] ^= wrong
-        errors[place.frame] += int(wrong.sum())
+        wrong = words.order(place)[np.flatnonzero(piece.pattern[place.adapted.payload])]
+        strings[place.frame][place.string][wrong] ^= 1
+        errors[place.frame] += wrong.size
     return Reconciled(strings, words.ledger(), errors, rounds)
