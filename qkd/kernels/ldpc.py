@@ -96,6 +96,22 @@ def decide(belief: Floats, at: Ints, lifting: int, bits: Bits) -> None:
             bits[to + i] = belief[row + z + i] < _ONE
 
 
+@kernel
+def doubts(belief: Floats, at: Ints, lifting: int, out: Floats) -> None:
+    """How undecided each bit is, float32 (columns Z,): the lesser ratio of its two probabilities, 0 .. 1."""
+    for c in range(at.size):
+        s = np.uint64(at[c])
+        row = np.uint64(2 * c * lifting)
+        to = np.uint64(c * lifting)
+        z = np.uint64(lifting)
+        for i in range(s, z):
+            w = belief[row + i]
+            out[to + i] = w if w < _ONE else _ONE / w
+        for i in range(s):
+            w = belief[row + z + i]
+            out[to + i] = w if w < _ONE else _ONE / w
+
+
 @inlined
 def _bring(belief: Floats, row: np.uint64, z: np.uint64, old: int, new: int) -> None:
     """Move the window of the row from `old` to `new`."""

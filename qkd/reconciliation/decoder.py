@@ -48,6 +48,7 @@ class Decoder:
     def __init__(self, adapted: Adapted, qber: float, syndrome: Bits) -> None:
         code = adapted.code
         q = within(qber)
+        self._qber = q
         self._adapted = adapted
         self._signs = np.float32(1) - 2 * syndrome.astype(np.float32)
         priors = np.full(adapted.length, kernels.BELIEF_LIMIT, np.float32)
@@ -82,6 +83,17 @@ class Decoder:
         column, lane = places // z, places % z
         self._belief[column, np.where(lane < self._at[column], lane + z, lane)] = certain
 
+    def doubt(self) -> float:
+        """Share of the variance of the error pattern that is left, from 1 before decoding to 0."""
+        d = self._doubts()[self._adapted.payload]
+        q = self._qber
+        return float((d / (1 + d) ** 2).sum(dtype=np.float64)) / (self._adapted.payload.size * q * (1 - q))
+
+    def _doubts(self) -> npt.NDArray[np.float32]:
+        out = np.empty(self._adapted.length, np.float32)
+        kernels.doubts(self._belief.reshape(-1), self._at, self._adapted.code.lifting, out)
+        return out
+
     def doubtful(self, count: int, known: npt.NDArray[np.bool_]) -> Places:
         """Places of the string to ask for, ascending: those it knows least about, no two of them in one check.
 
@@ -92,12 +104,7 @@ class Decoder:
             count: how many; at most as many as are unknown.
             known: shape (N,): places not to ask for.
         """
-        place = np.arange(self._adapted.length)
-        z = self._adapted.code.lifting
-        at = np.repeat(self._at, z)
-        lane = place % z
-        belief = self._belief[place // z, np.where(lane < at, lane + z, lane)]
-        doubt = np.minimum(belief, 1 / belief)
+        doubt = self._doubts()
         doubt[self._adapted.punctured] = -1
         doubt[known] = -1
         most = min(CHOICE * count, int((doubt >= 0).sum()))
@@ -108,7 +115,7 @@ class Decoder:
         chosen = np.empty(count, np.int64)
         starts, row, shift = _by_column(self._adapted.code)
         taken = np.zeros(self._adapted.checks, np.uint8)
-        found = kernels.apart(starts, row, shift, z, candidates, taken, chosen)
+        found = kernels.apart(starts, row, shift, self._adapted.code.lifting, candidates, taken, chosen)
         rest = candidates[~np.isin(candidates, chosen[:found])][: count - found]
         return np.sort(np.concatenate([chosen[:found], rest]))
 
@@ -153,6 +160,10 @@ class PieceDecoder:
                 self._decoder.reveal(places, pattern)
         self.done = self._decoder.run(limit, patience) > 0
         self.pattern = self._decoder.pattern
+
+    def doubt(self) -> float:
+        """Share of the variance that the last run left (`Decoder.doubt`)."""
+        return self._decoder.doubt() if self._decoder else 1.0
 
     def doubtful(self, count: int) -> Places:
         """Places to ask for, ascending (`Decoder.doubtful`)."""

@@ -42,6 +42,11 @@ from qkd.reconciliation.frame import Frame, Reconciled
 # it has RESCUE n h(q).
 HOPELESS = 0.94
 RESCUE = 1.06
+# What a stuck frame lacks, in units of n h(q), is doubt^2 (NEED + NEED_SPREAD s) with s a standard deviation as in
+# `LdpcPreset`: measured by asking for 0.4 % at a time; the real need scatters by a third about that.
+NEED = 0.018
+NEED_SPREAD = 2.0
+LEAST = 0.004
 # Decoders whose state is kept between rounds; the others start anew, which takes half as many iterations more.
 STATE_BYTES = 512 << 20
 
@@ -50,15 +55,16 @@ STATE_BYTES = 512 << 20
 class LdpcPreset:
     """How much is disclosed when.
 
-    The first message discloses  linear n h(q) + spread sqrt(n q (1 - q)) log2((1 - q) / q)  bits of n: the second
-    term is one standard deviation of what the frame's own number of errors costs, times `spread`
-    (Tomamichel et al., QIP 16:280, eq. 2, fitted to real codes).
+    The first message discloses  linear n h(q) + spread s  bits of n. Here s = sqrt(n q (1 - q)) log2((1 - q) / q) is
+    one standard deviation of what the frame's own number of errors costs (Tomamichel et al., QIP 16:280, eq. 2; linear
+    and spread are fitted to the codes). A frame that fails lacks the more the less its decoder has found out: what
+    is asked for goes with the square of the doubt that is left (`Decoder.doubt`).
 
     Attributes:
         name: what the session's parameters call it.
         linear, spread: as above.
         iterations: most iterations of the decoder in each round; as many entries as rounds.
-        steps: values revealed before each round but the first, in units of n h(q).
+        steps: values revealed before each round but the first, over what a frame so far from its end lacks on average.
         patience: iterations without progress after which the decoder gives up.
         source: where the numbers come from.
     """
@@ -82,12 +88,16 @@ class LdpcPreset:
     def leak_bits(self, n: int, qber: float) -> float:
         """What the first message discloses of n bits."""
         q = within(qber)
-        deviation = math.sqrt(n * q * (1 - q)) * math.log2((1 - q) / q)
-        return self.linear * shannon_limit_bits(n, q) + self.spread * deviation
+        return self.linear * shannon_limit_bits(n, q) + self.spread * _deviation_bits(n, q)
 
-    def step_bits(self, r: int, n: int, qber: float) -> int:
-        """Values to be revealed when round r has failed; none after the last."""
-        return math.ceil(self.steps[r] * shannon_limit_bits(n, within(qber))) if r < len(self.steps) else 0
+    def step_bits(self, r: int, n: int, qber: float, doubt: float) -> int:
+        """Values to be revealed when round r has failed and left that doubt; none after the last."""
+        if r == len(self.steps):
+            return 0
+        q = within(qber)
+        limit = shannon_limit_bits(n, q)
+        lacking = doubt * doubt * (NEED * limit + NEED_SPREAD * _deviation_bits(n, q))
+        return math.ceil(max(LEAST * limit, self.steps[r] * lacking))
 
     def lacking_bits(self, n: int, qber: float, leak_bits: int) -> float:
         """Parities to be had before the first attempt: 0 unless the strings differ far more than was expected."""
@@ -95,11 +105,15 @@ class LdpcPreset:
         return RESCUE * needed - leak_bits if leak_bits < HOPELESS * needed else 0.0
 
 
+def _deviation_bits(n: int, q: float) -> float:
+    return math.sqrt(n * q * (1 - q)) * math.log2((1 - q) / q)
+
+
 PRESETS: dict[str, LdpcPreset] = {
     preset.name: preset
     for preset in (
         LdpcPreset("one-way", 1.05, 2.0, (120,), (), 40, "interim"),
-        LdpcPreset("blind", 1.02, 0.0, (20, 20, 20, 25, 30, 100), (0.01, 0.012, 0.015, 0.03, 0.08), 60, "interim"),
+        LdpcPreset("blind", 1.01, 0.0, (20, 20, 20, 25, 40, 120), (0.7, 0.8, 0.9, 1.2, 3.0), 60, "interim"),
     )
 }
 
@@ -182,7 +196,7 @@ def _decode(pieces: Sequence[PieceDecoder], words: Codewords, preset: LdpcPreset
             rows[i] = words.rows(i, preset.lacking_bits(piece.bits, piece.qber, words.leak(i)))
         if not rows[i]:
             piece.run(preset.iterations[r], preset.patience)
-            count = 0 if piece.done else preset.step_bits(r, piece.bits, piece.qber)
+            count = 0 if piece.done else preset.step_bits(r, piece.bits, piece.qber, piece.doubt())
             positions.append(piece.doubtful(min(count, words.room(i))) + words.pieces[i].base)
         budget_bytes = piece.keep(budget_bytes)
     return Asked(np.concatenate(positions), rows)
