@@ -33,7 +33,7 @@ SEED = FixedBits(LABEL).take_bytes(32)
 SMALL = small_code(12, 32, 24, extra=4, seed=2)  # 768 bits, leak 0.25 .. 0.375 of them
 LIBRARY = {SMALL.payload_bits: (small_code(8, 32, 24, extra=2, seed=1), SMALL)}
 ONE_WAY = LdpcPreset("one-way", 2.5, 1.5, (60,), (), 30, "this test")
-BLIND = LdpcPreset("blind", 1.4, 0.0, (20, 20, 20, 30, 40, 60), (0.15, 0.2, 0.3, 0.6, 1.5), 20, "this test")
+BLIND = LdpcPreset("blind", 1.4, 0.0, (20, 20, 20, 30, 40, 60), (1.0, 2.0, 4.0, 6.0, 12.0), 20, "this test")
 
 
 def strings(lengths: list[int], qber: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

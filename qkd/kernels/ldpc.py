@@ -146,9 +146,14 @@ def _spread(
         plus = y[k + t] + product[t]
         minus = y[k + t] - product[t]
         common = _ONE / (plus * minus)
-        old = inverse[i + t]
-        inverse[i + t] = minus * minus * common
-        new = belief[w + t] * (old * (plus * plus * common))
+        x = belief[w + t] * inverse[i + t]
+        new = x * (plus * plus * common)
+        kept = minus * minus * common
+        # A belief that ends here must stay the product of its prior and the messages kept: else, when many of them
+        # weaken later, they take away more than they ever gave.
+        kept = x * _LOW if new > _HIGH else kept
+        kept = x * _HIGH if new < _LOW else kept
+        inverse[i + t] = kept
         new = new if new > _LOW else _LOW
         belief[w + t] = new if new < _HIGH else _HIGH
 

@@ -39,14 +39,17 @@ from qkd.reconciliation.efficiency import shannon_limit_bits
 from qkd.reconciliation.frame import Frame, Reconciled
 
 # A frame that lacks so much at the error rate that its syndrome shows is not worth an attempt: it gets parities until
-# it has RESCUE n h(q).
-HOPELESS = 0.94
-RESCUE = 1.06
+# it has (RESCUE + RESCUE_SLOPE times the share that it lacked) n h(q). Two codes in one are denser than one code should
+# be, so the more is added the more it takes.
+HOPELESS = 0.95
+RESCUE = 1.05
+RESCUE_SLOPE = 0.35
 # What a stuck frame lacks, in units of n h(q), is doubt^2 (NEED + NEED_SPREAD s) with s a standard deviation as in
 # `LdpcPreset`: measured by asking for 0.4 % at a time; the real need scatters by a third about that.
 NEED = 0.018
 NEED_SPREAD = 2.0
-LEAST = 0.004
+LEAST = 0.004  # of n h(q), and at least
+LEAST_VALUES = 16  # so many: what is left in the end is a handful of bits that hold each other
 # Decoders whose state is kept between rounds; the others start anew, which takes half as many iterations more.
 STATE_BYTES = 512 << 20
 
@@ -97,12 +100,13 @@ class LdpcPreset:
         q = within(qber)
         limit = shannon_limit_bits(n, q)
         lacking = doubt * doubt * (NEED * limit + NEED_SPREAD * _deviation_bits(n, q))
-        return math.ceil(max(LEAST * limit, self.steps[r] * lacking))
+        return math.ceil(max(LEAST_VALUES, LEAST * limit, self.steps[r] * lacking))
 
     def lacking_bits(self, n: int, qber: float, leak_bits: int) -> float:
         """Parities to be had before the first attempt: 0 unless the strings differ far more than was expected."""
         needed = shannon_limit_bits(n, within(qber))
-        return RESCUE * needed - leak_bits if leak_bits < HOPELESS * needed else 0.0
+        share = leak_bits / needed
+        return (RESCUE + RESCUE_SLOPE * (1 - share) - share) * needed if share < HOPELESS else 0.0
 
 
 def _deviation_bits(n: int, q: float) -> float:
