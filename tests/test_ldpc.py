@@ -138,7 +138,7 @@ def test_what_is_too_much_for_one_message_is_left_wrong() -> None:
 def test_blind_makes_strings_equal(qber: float) -> None:
     alice, bob = strings([768] * 12, qber, seed=4)
     # Codes so short have words of low weight that no number of values gets out of now and then.
-    result = check(alice, bob, [max(qber, 0.005)] * 12, BLIND, may_fail=1)
+    result = check(alice, bob, [max(qber, 0.005)] * 12, BLIND, may_fail=2)
     assert (result.ledger.alice > result.ledger.alice.min()).any() == (qber > 0)
 
 
