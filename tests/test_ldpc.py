@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import galois
+import numba
 import numpy as np
 import pytest
 
@@ -205,7 +206,9 @@ def test_the_ledger_of_bob_is_no_more_than_he_said_or_knew() -> None:
     alice, bob = strings([768] * 6, 0.025, seed=9)
     ours, _, said = talk(alice, bob, [0.02] * 6, BLIND)
     requests = [m for _, m in said if isinstance(m, LdpcRequest)]
-    assert 0 < ours.ledger.bob.sum() <= 8 * sum(len(m.deltas) for m in requests) + 6 * len(requests)
+    # Every request costs each frame a bit, and the shares of its length are rounded up.
+    assert ours.ledger.bob.min() >= len(requests)
+    assert ours.ledger.bob.sum() <= 8 * sum(len(m.deltas) + len(m.more) for m in requests) + 6 * len(requests)
     assert (ours.ledger.bob <= ours.ledger.alice).all()
 
 
@@ -401,6 +404,10 @@ def test_lies_leave_a_wrong_frame_and_no_more() -> None:
 # ------------------------------------------------------------------------------------------------ the shipped codes
 
 
+compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="minutes in plain Python")
+
+
+@compiled
 @pytest.mark.parametrize("qber", [0.02, 0.05, 0.08])
 def test_one_way_with_the_shipped_codes(qber: float) -> None:
     alice, bob = strings([65_536] * 3, qber, seed=13)
@@ -408,6 +415,7 @@ def test_one_way_with_the_shipped_codes(qber: float) -> None:
     assert 1.0 < efficiency(result.ledger.alice.sum(), 3 * 65_536, qber) <= 1.10
 
 
+@compiled
 @pytest.mark.parametrize("qber", [0.02, 0.05, 0.08])
 def test_blind_with_the_shipped_codes(qber: float) -> None:
     alice, bob = strings([65_536] * 4, qber, seed=14)
@@ -419,6 +427,7 @@ def test_blind_with_the_shipped_codes(qber: float) -> None:
     assert efficiency(result.ledger.alice.sum(), 4 * 65_536, qber) <= 1.07 + 1.5 * spread
 
 
+@compiled
 @pytest.mark.parametrize("bits", [3000, 16_384, 30_000, 50_000, 100_000])
 def test_any_length_with_the_shipped_codes(bits: int) -> None:
     alice, bob = strings([bits] * 2, 0.05, seed=15)
@@ -426,7 +435,8 @@ def test_any_length_with_the_shipped_codes(bits: int) -> None:
     assert efficiency(result.ledger.alice.sum(), 2 * bits, 0.05) <= 1.35
 
 
-@pytest.mark.parametrize(("factor", "bound"), [(0.5, 1.2), (2.0, 2.0)])
+@compiled
+@pytest.mark.parametrize(("factor", "bound"), [(0.5, 1.25), (2.0, 1.8)])
 def test_a_wrong_estimate_with_the_shipped_codes(factor: float, bound: float) -> None:
     alice, bob = strings([65_536] * 2, 0.04, seed=16)
     result = check(alice, bob, [0.04 * factor] * 2, PRESETS["blind"], ldpc.SHIPPED)

@@ -173,8 +173,8 @@ class Codewords:
         self._extended |= extended
         self._rows += asked.rows
         self._leak += more
-        # Shared out by the number of positions; every piece's fate is told by being in the request or not.
-        self._asked_bits += -(-request_bits * (1 + values) // (len(self.pieces) + values.sum()))
+        # Shared out by the number of positions; that a piece is passed over tells one bit of it.
+        self._asked_bits += np.maximum(1, -(-request_bits * (1 + values) // (len(self.pieces) + values.sum())))
 
     def _extend(self, index: int, rows: int) -> Adapted:
         piece = self.pieces[index]

@@ -13,7 +13,9 @@ thereby scattered, and who makes errors could not know where to.
 
 The leak of a frame counts m - p parities and every value revealed. Bob's requests follow from H (X xor Y) and from
 values of X xor Y revealed before. So they tell nothing to whom the error pattern is public; else they tell no more
-than what they follow from, and no more than their own length, and `Ledger.bob` is the lesser of the two.
+than what they follow from, which has as many forms as Alice disclosed, and no more than their own length: a message
+of b bits lowers a min-entropy by b at most. `Ledger.bob` is the lesser of the two; to be passed over in a request costs a
+frame one bit.
 
 A frame for which even that fails is returned as it is and left to the verification.
 """
@@ -43,7 +45,7 @@ from qkd.reconciliation.frame import Frame, Reconciled
 # be, so the more is added the more it takes.
 HOPELESS = 0.95
 RESCUE = 1.05
-RESCUE_SLOPE = 0.35
+RESCUE_SLOPE = 0.2
 # What a stuck frame lacks, in units of n h(q), is doubt^2 (NEED + NEED_SPREAD s) with s a standard deviation as in
 # `LdpcPreset`: measured by asking for 0.4 % at a time; the real need scatters by a third about that.
 NEED = 0.018
@@ -155,10 +157,10 @@ def alice(
     for _ in preset.steps:
         request = yield from receive(LdpcRequest)
         asked = _read(request, words)
-        if asked.nothing:
-            break
         known = [words.adapted(i).checks for i in range(len(words.pieces))]
         words.admit(asked, _length_bits(request))
+        if asked.nothing:
+            break
         further = [_syndrome(words, i, values)[known[i] :] for i in np.flatnonzero(asked.rows).tolist()]
         yield from send(LdpcReveal(pack(np.concatenate([*further, values[asked.positions]]))))
         rounds += 1
@@ -186,9 +188,9 @@ def bob(
     for r in range(1, len(preset.iterations)):
         request = _write(asked)
         yield from send(request)
+        words.admit(asked, _length_bits(request))
         if asked.nothing:
             break
-        words.admit(asked, _length_bits(request))
         revealed = yield from receive(LdpcReveal)
         _take(pieces, words, asked, revealed)
         asked = _decode(pieces, words, preset, r)

@@ -334,6 +334,11 @@ def _reveal_case(comment: str, frames: Sequence[Frame], requests: Sequence[Reque
     rows = [0] * len(pieces)
     revealed = []
     for positions, more in requests:
+        length = 8 * (len(pack_ascending(positions)[1]) + len(more))
+        for k in range(len(pieces)):
+            values = sum(owner[i] == k for i in positions)
+            leak[k] += values
+            asked[k] += max(1, -(-length * (1 + values) // (len(pieces) + len(positions))))
         if not positions and not any(more):
             continue
         answer: list[int] = []
@@ -344,11 +349,6 @@ def _reveal_case(comment: str, frames: Sequence[Frame], requests: Sequence[Reque
             leak[k] += count * pieces[k].code.lifting
         answer += [flat[i] for i in positions]
         revealed.append(pack(answer).hex())
-        length = 8 * (len(pack_ascending(positions)[1]) + len(more))
-        for k in range(len(pieces)):
-            values = sum(owner[i] == k for i in positions)
-            leak[k] += values
-            asked[k] += -(-length * (1 + values) // (len(pieces) + len(positions)))
     totals = [[0, 0] for _ in frames]
     for piece, mine, theirs in zip(pieces, leak, asked, strict=True):
         totals[piece.frame][0] += mine
