@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -116,8 +117,9 @@ def adapt(family: tuple[Code, ...], bits: int, leak_bits: float) -> Adapted:
     return cut(code, bits, wanted)
 
 
+@lru_cache(maxsize=16)
 def cut(code: Code, bits: int, punctured: int) -> Adapted:
-    """That code for a string of that many bits, with at most that many positions punctured.
+    """That code for a string of that many bits, with at most that many positions punctured; kept, so not to be changed.
 
     Raises:
         ParameterError: the code is too short for the string.

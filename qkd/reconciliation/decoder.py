@@ -213,7 +213,7 @@ def estimate_qber(adapted: Adapted, syndrome: Bits) -> float:
     return low
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _known_checks(adapted: Adapted) -> tuple[Ints, npt.NDArray[np.int64]]:
     """How many bits of the string each check has, 0 for those with a punctured one; how many checks have how many."""
     code = adapted.code

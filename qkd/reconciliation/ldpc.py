@@ -16,8 +16,8 @@ thereby scattered, and who makes errors could not know where to.
 The leak of a frame counts m - p parities and every value revealed. Bob's requests follow from H (X xor Y) and from
 values of X xor Y revealed before. So they tell nothing to whom the error pattern is public; else they tell no more
 than what they follow from, which has as many forms as Alice disclosed, and no more than their own length: a message
-of b bits lowers a min-entropy by b at most. `Ledger.bob` is the lesser of the two; to be passed over in a request costs a
-frame one bit.
+of b bits lowers a min-entropy by b at most. `Ledger.bob` is the lesser of the two; to be passed over in a request
+costs a frame one bit.
 
 A frame for which even that fails is returned as it is and left to the verification.
 """
@@ -127,7 +127,7 @@ PRESETS: dict[str, LdpcPreset] = {
             iterations=(100,),
             steps=(),
             patience=30,
-            source="own scan: least f with a frame error rate of 1e-2 at seven error rates in 2 .. 8 %, 60 and 200 frames",
+            source="own scan: least f with a frame error rate of 1e-2 at seven error rates in 2 .. 8 %, 200 frames each",
         ),
         LdpcPreset(
             "blind",
