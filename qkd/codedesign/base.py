@@ -3,8 +3,8 @@
 Columns are placed by ascending degree. A column of degree 2 is an edge between two rows: it goes between rows as far
 apart in the graph of all such columns as there are, because a cycle of degree-2 columns is a word of low weight. Of
 a column of higher degree each entry goes to a row that shares few columns with those the column has already (a shared
-column is a 4-cycle of the base); once degrees are high only even rows matter. Rows that may be left out get no
-column of degree 2 or 3: without them there would be more columns of degree 2 than decoding stands.
+column is a 4-cycle of the base); once degrees are high only even rows matter. Columns that may be punctured lie in
+different rows: then each of them is known again as soon as one of its checks is (Vellambi and Fekri 2009).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from qkd.errors import ParameterError
 
-LEAST_THINNED = 3  # columns up to this degree have no entry in an optional row
-FREE_DEGREE = 8  # from this degree on the fullest choice of rows decides, not the distance
+PUNCTURED_DEGREE = 3
+SWAPS = 10  # per entry, which forgets how the entries were placed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +25,12 @@ class Base:
     """A 0/1 base matrix.
 
     Attributes:
-        matrix: bool, shape (rows, columns), payload columns only, ascending degree.
-        optional: rows that may be left out, the last `optional` ones.
+        matrix: bool, shape (rows, columns), ascending degree.
+        puncturable: columns that may be punctured, in this order.
     """
 
     matrix: npt.NDArray[np.bool_]
-    optional: int
+    puncturable: tuple[int, ...]
 
 
 def row_degrees(edges: int, rows: int) -> npt.NDArray[np.int64]:
@@ -39,12 +39,13 @@ def row_degrees(edges: int, rows: int) -> npt.NDArray[np.int64]:
     return np.array([low + (r < rest) for r in range(rows)], np.int64)
 
 
-def grow(column_degrees: list[int], rows: int, optional: int, generator: np.random.Generator) -> Base:
+def grow(column_degrees: list[int], rows: int, puncturable: int, generator: np.random.Generator) -> Base:
     """A base matrix.
 
     Args:
-        column_degrees: degree of each payload column, ascending, each in 2 .. rows.
-        rows, optional: all rows, and how many of them may be left out.
+        column_degrees: degree of each column, ascending, each in 2 .. rows.
+        rows: rows of the matrix.
+        puncturable: how many columns of degree PUNCTURED_DEGREE may be punctured; the last ones of that degree.
         generator: decides between equal choices.
 
     Raises:
@@ -55,26 +56,33 @@ def grow(column_degrees: list[int], rows: int, optional: int, generator: np.rand
     matrix = np.zeros((rows, len(column_degrees)), np.bool_)
     room = row_degrees(sum(column_degrees), rows)
     twos = np.zeros((rows, rows), np.bool_)
+    last = int(np.searchsorted(column_degrees, PUNCTURED_DEGREE, side="right"))
+    hidden = range(last - puncturable, last)
+    taken: list[int] = []
     for c, degree in enumerate(column_degrees):
         chosen: list[int] = []
         for _ in range(degree):
             allowed = room > 0
             allowed[chosen] = False
-            if degree <= LEAST_THINNED:
-                allowed[rows - optional :] = False
+            if c in hidden:
+                allowed[taken] = False
             if not allowed.any():
                 raise ParameterError(f"column {c} of degree {degree} finds no row with room")
-            r = _choose(matrix, twos, room, allowed, chosen, degree, generator)
+            r = _choose(twos, room, allowed, chosen, degree, generator)
             chosen.append(r)
             matrix[r, c] = True
             room[r] -= 1
         if degree == 2:
             twos[chosen[0], chosen[1]] = twos[chosen[1], chosen[0]] = True
-    return Base(matrix, optional)
+        if c in hidden:
+            taken += chosen
+    degrees = np.array(column_degrees)
+    free = np.flatnonzero((degrees > 2) & ~np.isin(np.arange(degrees.size), hidden))
+    _mix(matrix, free, generator)
+    return Base(matrix, tuple(hidden))
 
 
 def _choose(
-    matrix: npt.NDArray[np.bool_],
     twos: npt.NDArray[np.bool_],
     room: npt.NDArray[np.int64],
     allowed: npt.NDArray[np.bool_],
@@ -82,6 +90,7 @@ def _choose(
     degree: int,
     generator: np.random.Generator,
 ) -> int:
+<<<<<<< HEAD
     if not chosen:
         near = np.zeros(len(room))
     elif degree == 2:
@@ -93,7 +102,24 @@ def _choose(
         (generator.random(len(room)), full, near) if degree < FREE_DEGREE else (generator.random(len(room)), near, full)
     )
     order = np.lexsort(keys)
+=======
+    near = -_distances(twos, chosen[0]) if degree == 2 and chosen else np.zeros(len(room))
+    order = np.lexsort((generator.random(len(room)), -room, near))
+>>>>>>> h-codes
     return int(order[allowed[order]][0])
+
+
+def _mix(matrix: npt.NDArray[np.bool_], columns: npt.NDArray[np.int64], generator: np.random.Generator) -> None:
+    """Swap pairs of entries of these columns at random; all degrees stay."""
+    row, column = np.nonzero(matrix[:, columns])
+    column = columns[column]
+    for first, second in generator.integers(row.size, size=(SWAPS * row.size, 2)):
+        r, c, s, d = row[first], column[first], row[second], column[second]
+        if matrix[r, d] or matrix[s, c]:
+            continue
+        matrix[r, c] = matrix[s, d] = False
+        matrix[r, d] = matrix[s, c] = True
+        column[first], column[second] = d, c
 
 
 def _distances(adjacent: npt.NDArray[np.bool_], start: int) -> npt.NDArray[np.float64]:

@@ -15,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
-from qkd.codedesign.density import Ensemble, Trace, evolve
+from qkd.codedesign.density import Ensemble, Trace, evolve, inverse_entropy
+
+ATTEMPTS = ((0.02, 0.05), (0.012, 0.04), (0.008, 0.03))  # (least progress, most a share moves) of successive runs
+ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +27,14 @@ class Limits:
 
     Attributes:
         degrees: variable degrees to choose from, ascending, the first one 2.
-        twos_per_check: most degree-2 variables per check: many of them close short cycles, words of low weight.
-        progress: least relative fall of the error probability in an iteration.
+        twos_per_check: most degree-2 variables per check. More of them bring the threshold nearer to capacity; fewer
+            make decoding converge in fewer iterations and leave fewer words of low weight.
         step: grid step of density evolution.
     """
 
     degrees: Sequence[int]
     twos_per_check: float
-    progress: float
-    step: float
+    step: float = 0.1
 
 
 def checks_of_mean(mean: float) -> dict[int, float]:
@@ -44,30 +46,50 @@ def checks_of_mean(mean: float) -> dict[int, float]:
     return {low: low * (1 - rest) / mean, low + 1: (low + 1) * rest / mean}
 
 
-def improve(start: Ensemble, qber: float, limits: Limits, *, rounds: int = 30, reach: float = 0.03) -> Ensemble:
-    """Lower the leak fraction of `start`, which must converge at `qber`; check degrees stay.
+def approach(start: Mapping[int, float], checks: Mapping[int, float], limits: Limits, excess: float) -> Ensemble:
+    """Lower the leak fraction of an ensemble at the crossover probability where it is `excess` times the entropy.
 
     Args:
-        start: the ensemble to begin with, nothing punctured.
-        qber: crossover probability that has to be corrected.
+        start: shares of edges of the variable degrees to begin with.
+        checks: shares of edges of the check degrees, which stay.
         limits: what may come out.
-        rounds: most linear programs.
-        reach: most that a share may move in one round; halved when a round fails.
+        excess: efficiency to begin at; raised until density evolution converges.
     """
-    best, trace = start, _run(start, qber, limits)
-    if not trace.converged:
-        raise ValueError(f"the ensemble to start from does not converge at {qber}")
-    for _ in range(rounds):
-        moved = _program(best, trace, qber, limits, reach)
+    ensemble = Ensemble(_capped(start, checks, limits), checks, {})
+    qber = inverse_entropy(ensemble.leak_fraction / excess)
+    while not _run(ensemble, qber, limits).converged:
+        excess += 0.01
+        qber = inverse_entropy(ensemble.leak_fraction / excess)
+    for progress, reach in ATTEMPTS:
+        ensemble = _improve(ensemble, qber, limits, progress, reach)
+    return ensemble
+
+
+def _capped(start: Mapping[int, float], checks: Mapping[int, float], limits: Limits) -> dict[int, float]:
+    """Shares within the limits: degrees moved to the nearest allowed one, too many of degree 2 to the next."""
+    shares = dict.fromkeys(limits.degrees, 0.0)
+    for degree, share in start.items():
+        shares[min(limits.degrees, key=lambda allowed: (abs(allowed - degree), allowed))] += share
+    most = 2 * limits.twos_per_check * sum(share / d for d, share in checks.items())
+    excess = max(0.0, shares[2] - most)
+    shares[2] -= excess
+    shares[limits.degrees[1]] += excess
+    return {d: share for d, share in shares.items() if share}
+
+
+def _improve(best: Ensemble, qber: float, limits: Limits, progress: float, reach: float) -> Ensemble:
+    trace = _run(best, qber, limits)
+    for _ in range(ROUNDS):
+        moved = _program(best, trace, qber, limits, progress, reach)
         found = None if moved is None else _run(moved, qber, limits)
-        if moved is None or found is None or not found.converged or moved.leak_fraction > best.leak_fraction:
+        if moved is None or found is None:
+            break
+        if not found.converged:
             reach /= 2
-        else:
-            gain = 1 - moved.leak_fraction / best.leak_fraction
-            best, trace = moved, found
-            if gain < 2e-4:
-                reach /= 2
-        if reach < 1e-3:
+            continue
+        gain = 1 - moved.leak_fraction / best.leak_fraction
+        best, trace = moved, found
+        if gain < 2e-4:
             break
     return best
 
@@ -76,10 +98,12 @@ def _run(ensemble: Ensemble, qber: float, limits: Limits) -> Trace:
     return evolve(ensemble, qber, step=limits.step, degrees=list(limits.degrees))
 
 
-def _program(start: Ensemble, trace: Trace, qber: float, limits: Limits, reach: float) -> Ensemble | None:
+def _program(
+    start: Ensemble, trace: Trace, qber: float, limits: Limits, progress: float, reach: float
+) -> Ensemble | None:
     degrees = np.array(limits.degrees)
     shares = np.array([start.variables.get(int(d), 0.0) for d in degrees])
-    target = np.maximum(trace.errors[:-1] * (1 - limits.progress), trace.errors[1:])
+    target = np.maximum(trace.errors[:-1] * (1 - progress), trace.errors[1:])
     rows = np.vstack([trace.by_degree / target[:, None], _twos(start, qber, limits, degrees)])
     answer = linprog(
         -1 / degrees,

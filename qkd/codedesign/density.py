@@ -4,8 +4,10 @@ A message density is symmetric, p(-m) = p(m) exp(-m) (Richardson, Shokrollahi, U
 the magnitudes m = 0, d, 2d .. say all. The channel's own magnitude L = ln((1-q)/q) is made a multiple of the step d.
 
 * Variable nodes add log-likelihoods: sums of grid points are grid points; beyond the last one the mass stays on it.
-* Check nodes multiply tanh(m/2). A product falls between two grid points and its mass is split so that the mean of
-  tanh(m/2) is kept: masses and symmetry survive exactly, and the error in the threshold is second order in d.
+* Check nodes multiply t = tanh(m/2). A product falls between two grid points and its mass is split between them so
+  that the mean of t^2 is kept. What a message tells is sum over k of E[t^2k] / (2k (2k-1) ln 2) bits, and checks
+  multiply each of these moments: so the leading one, nearly all there is of the weak messages that checks of high
+  degree send, is exact: at 43 edges a check, step 0.1 errs by 0.03 % in f (keeping E[t] instead, by 0.4 %).
 """
 
 from __future__ import annotations
@@ -253,9 +255,10 @@ def evolve(
 
 def threshold(ensemble: Ensemble, *, relative: float = 5e-4, step: float = STEP) -> float:
     """Largest crossover probability at which density evolution converges, to `relative` of its value."""
-    low, high = 0.8 * inverse_entropy(ensemble.leak_fraction), inverse_entropy(ensemble.leak_fraction)
+    high = inverse_entropy(ensemble.leak_fraction)
+    low = 0.9 * high
     while not evolve(ensemble, low, step=step).converged:
-        low, high = 0.8 * low, low
+        low, high = 0.9 * low, low
     while high - low > relative * high:
         middle = (low + high) / 2
         if evolve(ensemble, middle, step=step).converged:

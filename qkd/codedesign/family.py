@@ -1,15 +1,15 @@
 """The family: which codes there are, what their columns look like, and making their data anew.
 
 All three payload sizes share the base matrices: 256 payload columns, lifted by 64, 256 or 1024. Rows go from about
-9/16 of the columns down in steps of 5 %, and as many rows of each code may be left out as lie between it and the next
-smaller one, so that every leak fraction has a code. `degrees.json` has the columns' degrees, found once by
-`qkd codes optimise`; from there on everything follows by seeds.
+9/16 of the columns down in steps of 5 %, and each code has as many further columns, which may be punctured, as rows
+lie between it and the next smaller one, so that every leak fraction has a code. `degrees.json` has the columns'
+degrees, found once by `qkd codes optimise`; from there on everything follows by seeds.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 
 import numpy as np
@@ -20,8 +20,9 @@ from qkd.reconciliation.codes import Code
 
 PAYLOAD_COLUMNS = 256
 MOST_ROWS = 144
-LEAST_ROWS = 20
+LEAST_ROWS = 24
 STEP = 0.05
+LEAST_SPARE = 2
 SEED = 20261128
 
 
@@ -31,17 +32,15 @@ class Plan:
 
     Attributes:
         rows: rows of the base.
-        optional: how many of them may be left out.
+        puncturable: columns of degree PUNCTURED_DEGREE beyond the payload.
         columns: degree -> number of payload columns, together PAYLOAD_COLUMNS.
-        threshold_qber: by density evolution, nothing left out.
-        least_threshold_qber: the same with all optional rows left out.
+        threshold_qber: by density evolution, nothing punctured.
     """
 
     rows: int
-    optional: int
+    puncturable: int
     columns: dict[int, int]
     threshold_qber: float
-    least_threshold_qber: float
 
     @property
     def degrees(self) -> list[int]:
@@ -50,12 +49,12 @@ class Plan:
 
 
 def sizes() -> list[tuple[int, int]]:
-    """(rows, optional rows) of every code, ascending."""
+    """(rows, puncturable columns) of every code, ascending."""
     result, rows = [], MOST_ROWS
     while rows >= LEAST_ROWS:
-        optional = max(1, round(STEP * rows))
-        result.append((rows, optional))
-        rows -= optional
+        spare = max(LEAST_SPARE, round(STEP * rows))
+        result.append((rows, spare))
+        rows -= spare
     return result[::-1]
 
 
@@ -65,41 +64,38 @@ def plans() -> list[Plan]:
     return [
         Plan(
             entry["rows"],
-            entry["optional"],
+            entry["puncturable"],
             {int(d): n for d, n in entry["columns"].items()},
             entry["threshold_qber"],
-            entry["least_threshold_qber"],
         )
         for entry in entries
     ]
 
 
-def ensemble(columns: dict[int, int], rows: int, optional: int, left_out: int) -> Ensemble:
-    """Degrees as density evolution sees them when `left_out` of the `optional` rows are not there."""
-    checks: dict[int, float] = {}
-    degrees = base.row_degrees(sum(d * n for d, n in columns.items()), rows)
-    for degree in degrees[: rows - left_out]:
-        checks[int(degree)] = checks.get(int(degree), 0) + 1
-    lost = int(degrees[rows - left_out :].sum()) / sum(d * n for d, n in columns.items() if d > base.LEAST_THINNED)
-    thinned: dict[int, float] = {}
-    for degree, count in columns.items():
-        # An entry of a column of higher degree lies in a row left out with probability `lost`; that two do is rare
-        # and counted as one each.
-        moved = 0.0 if degree <= base.LEAST_THINNED else min(count, count * degree * lost)
-        thinned[degree] = thinned.get(degree, 0) + count - moved
-        thinned[degree - 1] = thinned.get(degree - 1, 0) + moved
-    return Ensemble.of_nodes({d: n for d, n in thinned.items() if n > 1e-9}, checks)
+def write_plans(found: list[Plan]) -> str:
+    """The text of `degrees.json`: a line a code."""
+    return '{"codes": [\n' + ",\n".join(json.dumps(asdict(plan)) for plan in found) + "\n]}\n"
+
+
+def ensemble(columns: dict[int, int], rows: int, punctured: int) -> Ensemble:
+    """Degrees as density evolution sees them with `punctured` of the columns beyond the payload punctured.
+
+    The others of these columns are shortened: they are not there.
+    """
+    hidden = {base.PUNCTURED_DEGREE: punctured} if punctured else {}
+    edges = sum(d * n for d, n in [*columns.items(), *hidden.items()])
+    degrees, counts = np.unique(base.row_degrees(edges, rows), return_counts=True)
+    return Ensemble.of_nodes(columns, dict(zip(degrees.tolist(), counts.tolist(), strict=True)), hidden)
 
 
 def make(plan: Plan, payload_bits: int) -> Code:
     """The code of a plan for one payload size, always the same."""
     lifting = payload_bits // PAYLOAD_COLUMNS
-    grown = base.grow(plan.degrees, plan.rows, plan.optional, np.random.default_rng([SEED, plan.rows]))
+    degrees = sorted([*plan.degrees, *[base.PUNCTURED_DEGREE] * plan.puncturable])
+    grown = base.grow(degrees, plan.rows, plan.puncturable, np.random.default_rng([SEED, plan.rows]))
     shift = shifts.choose(grown.matrix, lifting, np.random.default_rng([SEED, plan.rows, lifting]))
-    full = np.full((plan.rows, PAYLOAD_COLUMNS + plan.optional), -1, np.int32)
-    full[:, :PAYLOAD_COLUMNS] = shift
-    hidden = np.arange(PAYLOAD_COLUMNS, PAYLOAD_COLUMNS + plan.optional, dtype=np.int32)
-    full[np.arange(plan.rows - 1, plan.rows - 1 - plan.optional, -1), hidden] = 0
+    payload = [c for c in range(len(degrees)) if c not in grown.puncturable]
+    full = shift[:, [*payload, *grown.puncturable]]
     row, column = np.nonzero(full >= 0)
     return Code(
         name=f"ldpc-{payload_bits}-{plan.rows:03d}",
@@ -110,6 +106,6 @@ def make(plan: Plan, payload_bits: int) -> Code:
         starts=np.searchsorted(row, np.arange(plan.rows + 1)).astype(np.int32),
         column=column.astype(np.int32),
         shift=full[row, column],
-        puncturable=hidden,
+        puncturable=np.arange(PAYLOAD_COLUMNS, full.shape[1], dtype=np.int32),
         threshold_qber=plan.threshold_qber,
     )

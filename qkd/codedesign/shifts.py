@@ -2,7 +2,8 @@
 
 The harm of a cycle of k columns with extrinsic degree E = sum(degree - 2) (ACE: Tian, Jones, Villasenor, Wesel 2004)
 is exp(-DECAY * (k + SPREAD * E)): short cycles of low-degree columns hold the errors that decoding leaves, cycles
-through columns of high degree hardly matter. 4- and 6-cycles count whatever their degrees, a 4-cycle more than all else.
+through columns of high degree hardly matter and are not even looked for. Only 4-cycles count whatever their degrees,
+and more than all else.
 """
 
 from __future__ import annotations

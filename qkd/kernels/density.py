@@ -25,7 +25,8 @@ def tabulate_checks(
             while k < top - 1 and levels[k + 1] <= product:
                 k += 1
             place[row + j] = k
-            share[row + j] = (product - levels[k]) / (levels[k + 1] - levels[k])
+            low = levels[k] * levels[k]
+            share[row + j] = (product * product - low) / (levels[k + 1] * levels[k + 1] - low)
 
 
 @kernel

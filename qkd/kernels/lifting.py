@@ -36,7 +36,7 @@ def tally_cycles(
     A walk leaves `row`, passes columns c1, c2 .. and comes to a row that `column` has an entry in. `weight[c]` is what
     column c adds to a cycle's length; the cycle's harm is exp(-decay * sum of weights), a 4- or
     6-cycle's more, and walks whose sum exceeds
-    `allowance` are given up unless they have at most two columns beside `column` (6-cycles: all are counted).
+    `allowance` are given up; 6-cycles have half as much again, 4-cycles are all counted.
     """
     lifting = costs.size
     at_row = np.zeros(MAX_DEPTH, np.int64)  # row reached at each depth
@@ -58,12 +58,8 @@ def tally_cycles(
         passing = columns_of[here, i]
         total = at_total[depth] + weight[passing]
         j = next_row[depth]
-        skip = (
-            passing == through[depth]
-            or passing == column
-            or (depth >= 2 and total > allowance)
-            or (depth == 1 and total > 2 * allowance)
-        )
+        long = total > (1.5 * allowance if depth == 1 else allowance)
+        skip = passing == through[depth] or passing == column or (depth > 0 and long)
         if skip or j == column_degree[passing] or depth + 1 == MAX_DEPTH:
             next_column[depth] += 1
             next_row[depth] = 0

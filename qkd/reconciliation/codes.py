@@ -1,9 +1,9 @@
 """The shipped family of quasi-cyclic parity-check matrices: what a code is, and reading it.
 
-A code of r rows is laid out so that adaption needs no choice: columns 0 .. payload_columns - 1 carry the payload, and
-each further column has ONE entry, in a row that may be left out. Puncturing position t of such a column leaves out
-check t of its row; shortening it (a known zero) keeps the check. So rows * Z - p checks are disclosed by puncturing
-the first p positions, taken column by column in the order of `puncturable`, and shortening the rest of these columns.
+A code is laid out so that adaption needs no choice: the first payload_bits / Z columns carry the payload; every
+further column may be punctured. Of these, taken column by column in the order of `puncturable`, the first p positions
+are punctured (random bits that only Alice knows) and the rest shortened (known zeros): that discloses rows * Z - p
+bits about the payload. No two of these columns share a check.
 
 The data are text, made by `qkd codes make` and looked at by `qkd codes show`; docs/ldpc-codes.md tells the design.
 """
@@ -72,7 +72,12 @@ def text_of(payload_bits: int) -> str:
     """
     if payload_bits not in SIZES:
         raise ParameterError(f"no codes for frames of {payload_bits} bits: the sizes are {', '.join(map(str, SIZES))}")
-    return files("qkd.reconciliation").joinpath("data", file_name(payload_bits)).read_text(encoding="ascii")
+    return data_text(file_name(payload_bits))
+
+
+def data_text(name: str) -> str:
+    """One of the shipped files."""
+    return files("qkd.reconciliation").joinpath("data", name).read_text(encoding="ascii")
 
 
 def file_name(payload_bits: int) -> str:
