@@ -90,22 +90,8 @@ def _choose(
     degree: int,
     generator: np.random.Generator,
 ) -> int:
-<<<<<<< HEAD
-    if not chosen:
-        near = np.zeros(len(room))
-    elif degree == 2:
-        near = -_distances(twos, chosen[0])
-    else:
-        near = (matrix[chosen] @ matrix.T.astype(np.int64)).sum(axis=0)
-    full = -room
-    keys = (
-        (generator.random(len(room)), full, near) if degree < FREE_DEGREE else (generator.random(len(room)), near, full)
-    )
-    order = np.lexsort(keys)
-=======
     near = -_distances(twos, chosen[0]) if degree == 2 and chosen else np.zeros(len(room))
     order = np.lexsort((generator.random(len(room)), -room, near))
->>>>>>> h-codes
     return int(order[allowed[order]][0])
 
 

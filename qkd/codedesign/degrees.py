@@ -8,7 +8,7 @@ move the shares a little so that every step of the path still makes progress, ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
