@@ -23,10 +23,12 @@ QBER_RANGE = (0.001, 0.25)
 # How many candidates are looked at for each bit to be asked for.
 CHOICE = 6
 
-# Natural logarithm of shown over expected error rate from which the syndrome is believed: five standard deviations.
-SURPRISE = 0.17
-# Up to there, its weight against that which was expected.
-WEIGHT = 0.6
+# The error rate that the syndrome shows is taken alone if it is this many deviations off the one expected.
+SURPRISE = 3.5
+# Relative error with which a session knows its error rate beforehand, beside the frame's own scatter.
+PRIOR_ERROR = 0.03
+# An error in a column of degree d changes d checks, so their number scatters by this much more than a sum of coins.
+SCATTER = 1.5
 
 Ints = npt.NDArray[np.int32]
 
@@ -145,10 +147,7 @@ class PieceDecoder:
         self._known = known
         self._syndrome = theirs ^ syndrome(piece.adapted, word)
         self.pattern = np.zeros(word.size, np.uint8)
-        shown = estimate_qber(piece.adapted, self._syndrome)
-        surprise = abs(math.log(shown / within(piece.qber)))
-        weight = 1.0 if surprise > SURPRISE else WEIGHT
-        self.qber = within(piece.qber) ** (1 - weight) * shown**weight
+        self.qber = _weighed(within(piece.qber), piece.bits, *estimate_qber(piece.adapted, self._syndrome))
         self._revealed: list[tuple[Places, Bits]] = []
         self._decoder: Decoder | None = None
 
@@ -192,10 +191,20 @@ class PieceDecoder:
             self._decoder.reveal(places, pattern)
 
 
-def estimate_qber(adapted: Adapted, syndrome: Bits) -> float:
-    """The error rate that makes the number of violated checks likeliest; one standard deviation is 3 to 4 % of it.
+def _weighed(expected: float, bits: int, shown: float, error: float) -> float:
+    """Expected and shown error rate in one, on a logarithmic scale and by their errors; or the one shown alone."""
+    prior = math.hypot(math.sqrt((1 - expected) / (expected * bits)), PRIOR_ERROR)
+    if abs(math.log(shown / expected)) > SURPRISE * math.hypot(prior, error):
+        return shown
+    weight = prior**2 / (prior**2 + error**2)
+    return float(expected ** (1 - weight) * shown**weight)
 
-    A check of d bits is violated with probability (1 - (1 - 2 q)^d) / 2; those with a punctured bit say nothing.
+
+def estimate_qber(adapted: Adapted, syndrome: Bits) -> tuple[float, float]:
+    """The error rate that makes the number of violated checks likeliest, and its relative standard deviation.
+
+    A check of d bits is violated with probability (1 - (1 - 2 q)^d) / 2; those with a punctured bit say nothing. The
+    deviation is SCATTER times that of the Cramer-Rao bound: 3 to 5 % with the shipped codes of 65536 bits.
     """
     degree, size = _known_checks(adapted)
     d = np.flatnonzero(size)
@@ -210,7 +219,9 @@ def estimate_qber(adapted: Adapted, syndrome: Bits) -> float:
             low = q
         else:
             high = q
-    return low
+    bias = (1 - 2 * low) ** d
+    information = (size[d] * (2 * d * bias / (1 - 2 * low)) ** 2 / (1 - bias**2)).sum()
+    return low, SCATTER / (low * math.sqrt(max(information, 1.0)))
 
 
 @lru_cache(maxsize=16)
