@@ -20,6 +20,8 @@ ANCHORS = ((40, 34, 29, 24), (48, 57, 68, 80, 95, 112, 132, 144))  # base rows, 
 DEGREES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 18, 22, 27, 33, 40)
 FULL = 0.9  # no column has entries in more than this part of the rows
 EXCESS = 1.045
+NEAR = 0.02
+CORRECTIONS = 3
 # A rough ensemble for the first anchor.
 START = {2: 0.068, 3: 0.182, 7: 0.079, 8: 0.201, 15: 0.119, 20: 0.014, 33: 0.337}
 
@@ -66,10 +68,24 @@ def _anchors() -> dict[int, dict[int, float]]:
         for rows in chain:
             leak = rows / family.PAYLOAD_COLUMNS
             limits = Limits([d for d in DEGREES if d <= FULL * rows], float(np.interp(leak, CAP_LEAKS, TWOS_PER_CHECK)))
-            checks = checks_of_mean(float(np.interp(leak, LEAKS, MEAN_DEGREES)) / leak)
-            found[rows] = dict(approach(shares, checks, limits, EXCESS).variables)
-            shares = found[rows]
+            found[rows] = shares = at_leak(shares, leak, limits)
     return found
+
+
+def at_leak(shares: Mapping[int, float], leak: float, limits: Limits) -> dict[int, float]:
+    """Shares optimised for checks as large as the leak fraction asks for.
+
+    The optimum of given checks lies at a leak fraction of its own; where that misses `leak`, larger or smaller checks
+    are tried from there.
+    """
+    edges = float(np.interp(leak, LEAKS, MEAN_DEGREES)) / leak
+    for _ in range(CORRECTIONS):
+        found = approach(shares, checks_of_mean(edges), limits, EXCESS)
+        shares, miss = dict(found.variables), found.leak_fraction / leak
+        if abs(miss - 1) < NEAR:
+            break
+        edges *= miss
+    return dict(shares)
 
 
 def _mixed(anchors: Mapping[int, Mapping[int, float]], rows: int) -> dict[int, float]:
