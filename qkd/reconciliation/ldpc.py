@@ -127,7 +127,7 @@ PRESETS: dict[str, LdpcPreset] = {
             iterations=(100,),
             steps=(),
             patience=30,
-            source="own scan: least f with a frame error rate of 1e-2, 250 frames at each of six error rates in 2 .. 8 %",
+            source="own scan: least f with a frame error rate of 1e-2, 250 frames each at six error rates in 2 .. 8 %",
         ),
         LdpcPreset(
             "blind",
