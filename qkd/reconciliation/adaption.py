@@ -2,7 +2,8 @@
 
 A frame takes the largest family of payload F that it fills by half, and is cut into as few pieces of equal length (to
 one bit) as fit: so 50 000 bits are one piece of F = 65536, 30 000 two pieces of F = 16384. A codeword has N > F
-positions. With a leak of L bits wanted for n bits, the code is the one of fewest checks m >= L; of its positions
+positions. With a leak of L bits wanted for n bits, raised by MARGIN (1 - n / F) of it because a shortened code is none
+that was designed, the code is the one of fewest checks m >= L; of its positions
 
 * p = min(m - L, N - n, those that may be) are punctured: Alice puts secret random bits there, which hide p of her m
   parities, so that m - p tell of her string (Elkouss, Martinez-Mateo, Martin, arXiv 1006.2660; the leak: 1304.3367);
@@ -37,6 +38,7 @@ Ints = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
 Library = Mapping[int, tuple[Code, ...]]
 
+MARGIN = 0.1
 SHORTEST = 8  # a code may be shortened to this part of its payload
 
 
@@ -111,6 +113,7 @@ def split(bits: int, sizes: Iterable[int]) -> tuple[int, list[int]]:
 
 def adapt(family: tuple[Code, ...], bits: int, leak_bits: float) -> Adapted:
     """The code for a string of this many bits that may cost that leak; more or less where the family ends."""
+    leak_bits *= 1 + MARGIN * max(0.0, 1 - bits / family[0].payload_bits)
     able = [code for code in family if code.rows * code.lifting >= leak_bits]
     code = able[0] if able else family[-1]
     wanted = max(0, int(code.rows * code.lifting - leak_bits))

@@ -40,7 +40,7 @@ SOURCE = Source(
 )
 RULE = """A code has `rows` x `columns` circulants of size Z = `lifting`; entry [r, c, s] joins check r Z + t to position
     c Z + (t + s) mod Z, t = 0 .. Z - 1. `codes` is a family, fewest rows first. How a frame becomes pieces, and a piece
-    positions, is in the docstring of qkd/reconciliation/adaption.py, with SHORTEST = 8; the leak wanted of a piece of n
+    positions, is in the docstring of qkd/reconciliation/adaption.py, with SHORTEST = 8 and MARGIN = 0.1; the leak wanted of a piece of n
     bits is linear n h(q) + spread sqrt(n q (1 - q)) log2((1 - q) / q), q the frame's qber, at least 0.001 and at most
     0.25. Payload position i (in ascending order of positions) holds bit p[i] of the piece, p the permutation
     "ldpc/<n>" expanded from the seed; punctured positions hold the bits of `filler`, piece by piece; the others zero.
@@ -226,7 +226,7 @@ def _pieces(lengths: Sequence[int], qbers: Sequence[float], preset: Preset) -> l
 
 
 def _piece(frame: int, start: int, n: int, qber: float, preset: Preset) -> Piece:
-    leak = preset.wanted(n, qber)
+    leak = preset.wanted(n, qber) * (1 + 0.1 * (1 - n / F))
     code = next((c for c in CODES if c.checks >= leak), CODES[-1])
     order = [c * code.lifting + t for c in code.puncturable for t in range(code.lifting)]
     p = min(max(0, int(code.checks - leak)), len(order))
