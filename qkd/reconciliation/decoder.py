@@ -24,7 +24,7 @@ QBER_RANGE = (0.001, 0.25)
 CHOICE = 6
 
 # The error rate that the syndrome shows is taken alone if it is this many deviations off the one expected.
-SURPRISE = 3.5
+SURPRISE = 2.6
 # Relative error with which a session knows its error rate beforehand, beside the frame's own scatter.
 PRIOR_ERROR = 0.03
 # An error in a column of degree d changes d checks, so their number scatters by this much more than a sum of coins.
@@ -147,7 +147,7 @@ class PieceDecoder:
         self._known = known
         self._syndrome = theirs ^ syndrome(piece.adapted, word)
         self.pattern = np.zeros(word.size, np.uint8)
-        self.qber = _weighed(within(piece.qber), piece.bits, *estimate_qber(piece.adapted, self._syndrome))
+        self.qber = _weighed(piece, *estimate_qber(piece.adapted, self._syndrome, within(piece.qber)))
         self._revealed: list[tuple[Places, Bits]] = []
         self._decoder: Decoder | None = None
 
@@ -191,17 +191,18 @@ class PieceDecoder:
             self._decoder.reveal(places, pattern)
 
 
-def _weighed(expected: float, bits: int, shown: float, error: float) -> float:
+def _weighed(piece: Piece, shown: float, error: float) -> float:
     """Expected and shown error rate in one, on a logarithmic scale and by their errors; or the one shown alone."""
-    prior = math.hypot(math.sqrt((1 - expected) / (expected * bits)), PRIOR_ERROR)
+    expected = within(piece.qber)
+    prior = math.hypot(math.sqrt((1 - expected) / (expected * piece.bits)), PRIOR_ERROR)
     if abs(math.log(shown / expected)) > SURPRISE * math.hypot(prior, error):
         return shown
     weight = prior**2 / (prior**2 + error**2)
     return float(expected ** (1 - weight) * shown**weight)
 
 
-def estimate_qber(adapted: Adapted, syndrome: Bits) -> tuple[float, float]:
-    """The error rate that makes the number of violated checks likeliest, and its relative standard deviation.
+def estimate_qber(adapted: Adapted, syndrome: Bits, expected: float) -> tuple[float, float]:
+    """The error rate that makes the number of violated checks likeliest, and its relative deviation where expected.
 
     A check of d bits is violated with probability (1 - (1 - 2 q)^d) / 2; those with a punctured bit say nothing. The
     deviation is SCATTER times that of the Cramer-Rao bound: 3 to 5 % with the shipped codes of 65536 bits.
@@ -219,9 +220,9 @@ def estimate_qber(adapted: Adapted, syndrome: Bits) -> tuple[float, float]:
             low = q
         else:
             high = q
-    bias = (1 - 2 * low) ** d
-    information = (size[d] * (2 * d * bias / (1 - 2 * low)) ** 2 / (1 - bias**2)).sum()
-    return low, SCATTER / (low * math.sqrt(max(information, 1.0)))
+    bias = (1 - 2 * expected) ** d
+    information = (size[d] * (2 * d * bias / (1 - 2 * expected)) ** 2 / (1 - bias**2)).sum()
+    return low, SCATTER / (expected * math.sqrt(max(information, 1.0)))
 
 
 @lru_cache(maxsize=16)

@@ -48,6 +48,9 @@ from qkd.reconciliation.frame import Frame, Reconciled
 HOPELESS = 0.93
 RESCUE = 1.09
 RESCUE_SLOPE = 0.25
+# The same for a frame of which the syndrome did not show it, but of which three rounds of values leave so much in doubt.
+HOPELESS_DOUBT = 0.85
+SECOND_RESCUE = 0.12
 # What a stuck frame lacks, in units of n h(q), is doubt^2 (NEED + NEED_SPREAD s) with s a standard deviation as in
 # `LdpcPreset`: measured by asking for 0.4 % at a time; the real need scatters by a third about that.
 NEED = 0.02
@@ -220,7 +223,10 @@ def _decode(pieces: Sequence[PieceDecoder], words: Codewords, preset: LdpcPreset
             rows[i] = words.rows(i, preset.lacking_bits(piece.bits, piece.qber, words.leak(i)))
         if not rows[i]:
             piece.run(preset.iterations[r], preset.patience)
-            count = 0 if piece.done else preset.step_bits(r, piece.bits, piece.qber, piece.doubt())
+            doubt = 0.0 if piece.done else piece.doubt()
+            if 3 <= r < len(preset.steps) and doubt > HOPELESS_DOUBT:
+                rows[i] = words.rows(i, SECOND_RESCUE * shannon_limit_bits(piece.bits, within(piece.qber)))
+            count = 0 if piece.done or rows[i] else preset.step_bits(r, piece.bits, piece.qber, doubt)
             positions.append(piece.doubtful(min(count, words.room(i))) + words.pieces[i].base)
         budget_bytes = piece.keep(budget_bytes)
     return Asked(np.concatenate(positions), rows)
