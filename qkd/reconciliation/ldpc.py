@@ -48,7 +48,7 @@ from qkd.reconciliation.frame import Frame, Reconciled
 HOPELESS = 0.93
 RESCUE = 1.09
 RESCUE_SLOPE = 0.25
-# The same for a frame of which the syndrome did not show it, but of which three rounds of values leave so much in doubt.
+# The same for a frame whose syndrome did not show it, but of which three rounds of values leave so much in doubt.
 HOPELESS_DOUBT = 0.85
 SECOND_RESCUE = 0.12
 # What a stuck frame lacks, in units of n h(q), is doubt^2 (NEED + NEED_SPREAD s) with s a standard deviation as in
