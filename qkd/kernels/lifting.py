@@ -73,14 +73,14 @@ def tally_cycles(
             if rows_of[column, k] == there:
                 closing = (lift + column_shift[column, k]) % lifting
                 harm = np.exp(-decay * total)
+                # With half a turn left over the cycle closes after its second round, twice as long.
+                if lifting % 2 == 0:
+                    costs[(closing + lifting // 2) % lifting] += harm * harm
                 if depth == 0:
                     harm += FOUR_CYCLE
                 elif depth == 1:
                     harm += SIX_CYCLE
                 costs[closing] += harm
-                # With half a turn the cycle closes after the second round.
-                if lifting % 2 == 0:
-                    costs[(closing + lifting // 2) % lifting] += harm * harm
         depth += 1
         at_row[depth] = there
         at_lift[depth] = lift
