@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cli.charts import Axis, Panel, Series, Style, svg
+from qkd.benchmarks.claims import CLAIMS
 from qkd.benchmarks.limits import one_way_limit_f
 from qkd.benchmarks.peers import MACHINE, PEERS, Peer
 from qkd.benchmarks.study import CASCADE_QBERS, Kind, geometric_grid
@@ -27,7 +28,7 @@ LIMIT_COLOUR = "#000000"
 
 def table(rows: Sequence[Row]) -> str:
     """Every figure in Markdown: curves, jumps, wrong estimates, threads, peers."""
-    parts = ["# Error correction measured", _where(rows), *_curve_tables(rows)]
+    parts = ["# Error correction measured", _where(rows), _claim_table(rows), *_curve_tables(rows)]
     parts += [text for make in (_steps_table, _estimate_table, _scaling_table) if (text := make(rows))]
     return "\n\n".join([*parts, _peer_table()]) + "\n"
 
@@ -59,6 +60,30 @@ def _where(rows: Sequence[Row]) -> str:
         " undet. are frame errors that verification would not have seen; rounds are of the slowest batch; wire are bits"
         " on the line per key bit, both ways; Mbit/s are both parties' work on one core; limit is the least f of any"
         " one-way code at this FER (its upper bound where no frame failed)."
+    )
+
+
+def _claim_table(rows: Sequence[Row]) -> str:
+    header = ["preset", "bits", "QBER", "figure", "claim", "worst measured", "at QBER", "kept"]
+    measured = [(claim, worst) for claim in CLAIMS if (worst := claim.worst(rows)) is not None]
+    body = [
+        [
+            claim.preset,
+            str(claim.frame),
+            " - ".join(dict.fromkeys(f"{100 * q:g}" for q in (claim.low, claim.high))),
+            claim.figure,
+            f"{'at least' if claim.at_least else 'at most'} {claim.bound:g}",
+            f"{value:.4g}",
+            f"{100 * qber:g}",
+            "yes" if claim.holds(value) else "NO",
+        ]
+        for claim, (value, qber) in measured
+    ]
+    undetected = sum(row["undetected_errors"] for row in rows)
+    frames = sum(row["frames"] * len(row.get("qbers", [0])) for row in rows)
+    return (
+        f"## What is claimed, and the worst that was measured\n\n{_markdown(header, body)}\n\n"
+        f"Undetected errors in all {frames} frames of this study: {undetected}."
     )
 
 
