@@ -16,7 +16,7 @@ from cli.charts import Axis, Panel, Series, Style, svg
 from cli.main import main
 from qkd.benchmarks import methods, study
 from qkd.benchmarks.batches import Setup
-from qkd.benchmarks.claims import CLAIMS, Claim
+from qkd.benchmarks.claims import CLAIMS, FER, Claim
 from qkd.benchmarks.reconcile import measure
 from qkd.benchmarks.study import (
     CLAIMED_1E3,
@@ -188,11 +188,14 @@ def test_a_claim_is_kept_or_broken_by_its_worst_point() -> None:
     ]
     least_f = Claim("cascade/fast", 65536, "f", 0.01, 0.03, 1.055)
     speed = Claim("cascade/fast", 65536, "mbit_per_s", 0.01, 0.03, 70, at_least=True)
-    assert least_f.worst(rows) == (1.06, 0.03)
-    assert speed.worst(rows) == (70, 0.03)
-    assert [least_f.holds(f) for f in (1.05, 1.055, 1.06)] == [True, True, False]
-    assert [speed.holds(value) for value in (69, 70, 71)] == [False, True, True]
+    assert least_f.worst(rows) == rows[1]
+    assert speed.worst(rows) == rows[1]
     assert least_f.worst(rows[2:3]) is None
+    assert [least_f.verdict({"f": f}).value for f in (1.05, 1.055, 1.06)] == ["yes", "yes", "NO"]
+    assert [speed.verdict({"mbit_per_s": value}).value for value in (69, 70, 71)] == ["NO", "yes", "yes"]
+    rate = Claim("cascade/fast", 65536, FER, 0.01, 0.03, 1e-3)
+    for upper, measured, verdict in ((9e-4, 4e-4, "yes"), (1.1e-3, 5e-4, "too few frames"), (3e-3, 2e-3, "NO")):
+        assert rate.verdict({FER: upper, "frame_error_rate": measured}).value == verdict
 
 
 def test_claims_are_about_points_that_the_study_has() -> None:

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
+
+
+FER = "frame_error_rate_upper"
+
+
+class Verdict(Enum):
+    """Kept, broken, or not to be told: the frame error rate keeps the claim and its upper bound does not."""
+
+    KEPT = "yes"
+    BROKEN = "NO"
+    TOO_FEW_FRAMES = "too few frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +43,10 @@ class Claim:
     bound: float
     at_least: bool = False
 
-    def worst(self, rows: Iterable[dict[str, Any]]) -> tuple[float, float] | None:
-        """The worst value in the range and its error rate; None where nothing was measured (or nothing ended)."""
+    def worst(self, rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+        """The row with the worst figure in the range; None where nothing was measured, or no batch came to an end."""
         found = [
-            (row[self.figure], row["qber"])
+            row
             for row in rows
             if row["kind"] == "curve"
             and f"{row['method']}/{row['preset']}" == self.preset
@@ -42,16 +54,23 @@ class Claim:
             and self.low <= row["qber"] <= self.high
             and row[self.figure] is not None
         ]
-        return (min(found) if self.at_least else max(found)) if found else None
+        if not found:
+            return None
+        return (min if self.at_least else max)(found, key=lambda row: row[self.figure])
 
-    def holds(self, value: float) -> bool:
-        """Whether a value keeps the bound."""
-        return value >= self.bound if self.at_least else value <= self.bound
+    def verdict(self, row: dict[str, Any]) -> Verdict:
+        """What a row says about the claim."""
+        value = row[self.figure]
+        if value >= self.bound if self.at_least else value <= self.bound:
+            return Verdict.KEPT
+        few = self.figure == FER and row["frame_error_rate"] <= self.bound
+        return Verdict.TOO_FEW_FRAMES if few else Verdict.BROKEN
 
 
 LARGE = 1 << 20
-FER = "frame_error_rate_upper"
 SPEED = "mbit_per_s"
+# Of f between neighbours on the fine grid.
+LARGEST_STEP = 0.01
 CLAIMS: tuple[Claim, ...] = (
     Claim("cascade/fast", 65536, "f", 0.001, 0.03, 1.055),
     Claim("cascade/fast", 65536, "f", 0.04, 0.05, 1.07),
