@@ -92,7 +92,13 @@ def _curves(rows: Iterable[Row]) -> dict[tuple[str, int], list[Row]]:
     for row in rows:
         if row["kind"] == Kind.CURVE.value:
             curves.setdefault((_preset(row), row["frame"]), []).append(row)
-    return {key: sorted(points, key=lambda row: row["qber"]) for key, points in curves.items()}
+    return {key: sorted(curves[key], key=lambda row: row["qber"]) for key in sorted(curves, key=_rank)}
+
+
+def _rank(key: tuple[str, int]) -> tuple[int, int]:
+    """Presets in the order of their colours, short frames first."""
+    preset, frame = key
+    return list(COLOURS).index(preset) if preset in COLOURS else len(COLOURS), frame
 
 
 def _preset(row: Row) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-
 FER = "frame_error_rate_upper"
 
 
