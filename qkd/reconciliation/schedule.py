@@ -224,7 +224,8 @@ class Schedule:
         self._mine = np.empty(room + subsets, np.uint8)
         due = int(kernels.ask(state, queue, asked, self._mine))
         while due:
-            self._note_questions(asked)
+            if self._short:
+                self._note_questions(asked)
             answers = yield due
             most = rows + 2 * (due + state.frames.size)
             if most > room:
