@@ -232,3 +232,18 @@ def test_a_chart_puts_points_where_they_belong() -> None:
     assert lines[0] == "56.0,258.0 241.0,144.0 426.0,30.0"
     assert len(lines) == 2 * 2 + 2  # both panels, and the legend once
     assert [element.text for element in root.iter(f"{SVG}text")].count("a <line>") == 1
+
+
+@pytest.mark.usefixtures("small")
+def test_speeds_taken_anew_leave_what_was_counted(tmp_path: Path) -> None:
+    tasks = plan()[:2]
+    file = StudyFile(tmp_path)
+    run_study(file, tasks[:1], threads=1, resume=False, say=lambda _: None)
+    row = dict(file.rows[tasks[0].name])
+    file.put(tasks[0], row | {"mbit_per_s": -1.0, "one_core_mbit_per_s": -1.0})
+    seen: list[str] = []
+    study.retime(file, tasks, seen.append)
+    assert len(seen) == 1  # the other point is not there
+    (again,) = points(tmp_path)
+    assert again["mbit_per_s"] > 0
+    assert {**again, "mbit_per_s": 0, "one_core_mbit_per_s": 0} == {**row, "mbit_per_s": 0, "one_core_mbit_per_s": 0}

@@ -14,6 +14,7 @@ from cli import output
 @click.option("--only", metavar="METHOD/PRESET", help="Only this preset; other rows stay as they are.")
 @click.option("--quick", is_flag=True, help="One batch a point and few points: does everything work?")
 @click.option("--resume", is_flag=True, help="Leave out points that the folder has already.")
+@click.option("--retime", is_flag=True, help="Only take the speeds of the folder's points anew.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
@@ -22,7 +23,7 @@ from cli import output
     help="For counting only; speeds are always taken alone.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
-def command(out: Path, only: str | None, quick: bool, resume: bool, threads: int, as_json: bool) -> None:
+def command(out: Path, only: str | None, quick: bool, resume: bool, retime: bool, threads: int, as_json: bool) -> None:
     """f, frame errors, rounds, bytes and speed of error correction against the error rate: data, table and figure.
 
     Writes data.json (one row a point, as soon as it is measured), table.md and figure.svg. A point that is measured
@@ -32,11 +33,14 @@ def command(out: Path, only: str | None, quick: bool, resume: bool, threads: int
     Example:  qkd bench reconcile-study --out study --quick --only cascade/fast
     """
     from cli.bench.study_report import figure, table
-    from qkd.benchmarks.study import StudyFile, plan, run_study
+    from qkd.benchmarks import study
 
-    tasks = plan(only=only, quick=quick)
-    file = StudyFile(out)
-    run_study(file, tasks, threads=threads, resume=resume, say=output.say)
+    tasks = study.plan(only=only, quick=quick)
+    file = study.StudyFile(out)
+    if retime:
+        study.retime(file, tasks, output.say)
+    else:
+        study.run_study(file, tasks, threads=threads, resume=resume, say=output.say)
     rows = list(file.rows.values())
     (out / "table.md").write_text(table(rows), encoding="utf-8")
     (out / "figure.svg").write_text(figure(rows), encoding="utf-8")

@@ -27,7 +27,6 @@ from qkd.reconciliation.ledger import LeakModel
 from qkd.transport.memory import MemoryLine
 
 BATCH_FRAMES = 64
-BATCH_BITS = BATCH_FRAMES * 65536
 TAG_BITS = 64
 QBER_RANGE = (1e-4, 0.25)
 SHORTEST_FRAME_BITS = 64
@@ -43,7 +42,7 @@ class Setup:
         frame_bits, frames: length and number of the strings.
         seed: of strings, errors and the public seeds.
         estimate_factor: what the parties take for the error rate is this times the true one.
-        batch: frames corrected together; 0 for 64, or fewer so that a batch has at most 64 x 65536 bits.
+        batch: frames corrected together; 0 for 64, as many as a word has bits.
         threads: batches at a time; above 1, throughput is that of all threads and its ratio to one is reported.
     """
 
@@ -87,7 +86,7 @@ class Setup:
     @property
     def batch_frames(self) -> int:
         """Frames of a full batch."""
-        return self.batch or min(BATCH_FRAMES, max(1, BATCH_BITS // self.frame_bits))
+        return self.batch or BATCH_FRAMES
 
     def batch_sizes(self) -> list[int]:
         """Frames of each batch; the last may be smaller."""
