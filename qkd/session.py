@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -157,11 +158,13 @@ class BlockReport:
 
     def __add__(self, other: BlockReport) -> BlockReport:
         mine, theirs = asdict(self), asdict(other)
-        total = {name: mine[name] + theirs[name] for name in mine}
+        total: dict[str, Any] = {
+            "block": -1,
+            "reconciliation_reason": other.reconciliation_reason or self.reconciliation_reason,
+            "alarms": tuple(sorted({*self.alarms, *other.alarms})),
+        }
         total |= {name: _listed(mine[name], theirs[name]) for name in ("label", "reconciliation", "leak_model")}
-        total["reconciliation_reason"] = other.reconciliation_reason or self.reconciliation_reason
-        total["alarms"] = tuple(sorted({*self.alarms, *other.alarms}))
-        return BlockReport(**total | {"block": -1})
+        return BlockReport(**total, **{name: mine[name] + theirs[name] for name in mine if name not in total})
 
     @property
     def sifted_bits(self) -> int:

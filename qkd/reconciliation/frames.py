@@ -110,9 +110,10 @@ def alice(estimate: Estimate, params: SessionParameters, secrets: SecretBits, ro
         ParameterError: the method asked for is not installed. RemoteProtocolError, ReconciliationFailed: see it.
     """
     choice = _choice(estimate, params, round_trip_s)
+    corrector = roles(choice.method).alice
     yield from send(ReconciliationStart(choice.method.value, choice.reason))
     frames, in_z = _split(estimate, choice.method)
-    done = yield from roles(choice.method).alice(frames, secrets)
+    done = yield from corrector(frames, secrets)
     return _corrected(estimate, choice, frames, in_z, done)
 
 
