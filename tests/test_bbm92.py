@@ -30,10 +30,10 @@ from qkd.reconciliation.ledger import LeakModel
 from qkd.reconciliation.methods import METHODS
 from qkd.session import BlockReport, SessionParameters
 from qkd.testing import MemoryVault
+from tests.overlooking import Places, overlooking
 from tests.reference.finitekey import key_length as reference_length
 from tests.reference.finitekey import ln_tail_large
 from tests.small_link import PARAMS, PRE_SHARED, same_blocks, small_link, tags
-from tests.test_frames import Places, leaving
 
 
 def test_blocks_follow_blocks_and_both_sides_hold_the_same() -> None:
@@ -107,7 +107,7 @@ def frames_of_450(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("failing", [{}, {2: (0, 7)}, {9: (3, 4)}, {0: (1, 2), 8: (5, 6), 12: (100, 200)}])
 def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, failing: Places) -> None:
     params = replace(PARAMS, eps_sec=1e-4)
-    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, leaving(failing))
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing))
     link, alice, bob = small_link(params)
     at_alice, at_bob = next(link.blocks())
     ours, theirs = at_alice.block.report, at_bob.block.report
@@ -128,7 +128,7 @@ def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, fail
 def test_failed_frames_shorten_the_key_and_change_no_error_count(monkeypatch: pytest.MonkeyPatch) -> None:
     reports = []
     for failing in ({}, {2: (0, 7)}, {2: (0, 7), 9: (3, 4)}):
-        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, leaving(failing))
+        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing))
         link, _, _ = small_link(replace(PARAMS, eps_sec=1e-4))
         reports.append(next(link.blocks())[0].block.report)
     assert len({(r.errors_z, r.errors_x, r.sifted_z, r.sifted_x) for r in reports}) == 1

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from qkd import verification
-from qkd.bits import Bits
 from qkd.errors import ParameterError, RemoteProtocolError, VerificationFailed
 from qkd.estimation import Estimate
 from qkd.exchange.codec import decode, encode
@@ -23,13 +22,12 @@ from qkd.reconciliation.choice import FIGURES, MOST_REASON_CHARACTERS, Method
 from qkd.reconciliation.frame import Frame, Reconciled
 from qkd.reconciliation.frames import Verified
 from qkd.reconciliation.ledger import LeakModel
-from qkd.reconciliation.methods import METHODS, Roles
+from qkd.reconciliation.methods import METHODS
 from qkd.session import SessionParameters
 from qkd.transport.memory import MemoryLine, Tamper, untouched
+from tests.overlooking import FAST, Places, overlooking, unknowing
 
-FAST = cascade.PRESETS["fast"]
 FRAME_BITS = 1000
-Places = dict[int, tuple[int, ...]]
 
 
 @pytest.fixture(autouse=True)
@@ -76,31 +74,6 @@ def run(
     bob = Engine(Role.BOB, stages_bob(block.bob, params), Transcript())
     MemoryLine(alice, bob, tamper=tamper).run()
     return alice.result, bob.result
-
-
-def leaving(places: Places) -> Roles:
-    """Cascade as it would be if it overlooked these positions: they stay as they were at Bob's, or become wrong."""
-
-    def spoil(number: int, bits: Bits) -> Bits:
-        spoilt = bits.copy()
-        spoilt[list(places.get(number, ()))] ^= 1
-        return spoilt
-
-    def bob(given: Sequence[Frame], _secrets: SecretBits) -> Steps[Reconciled]:
-        done = yield from cascade.bob([Frame(spoil(i, f.bits), f.qber) for i, f in enumerate(given)], FAST)
-        return replace(done, strings=tuple(spoil(i, bits) for i, bits in enumerate(done.strings)))
-
-    return Roles(lambda given, secrets: cascade.alice(given, FAST, secrets), bob, two_way=True)
-
-
-def unknowing(method: Roles) -> Roles:
-    """The same method, if only Bob could know how many bits he corrected."""
-
-    def alice(given: Sequence[Frame], secrets: SecretBits) -> Steps[Reconciled]:
-        done = yield from method.alice(given, secrets)
-        return replace(done, errors=np.full(len(given), -1))
-
-    return replace(method, alice=alice)
 
 
 # ------------------------------------------------------------------------------------------------- all is well
@@ -163,7 +136,7 @@ def test_failed_frames_leave_the_key_and_their_errors_are_counted(
     """Three frames of Z, two of X; the verdict, the bits and every count by the true strings."""
     block = Block.of(3000, 2000)
     usual, _ = run(block)
-    method = leaving(places)
+    method = overlooking(places)
     monkeypatch.setitem(METHODS, Method.CASCADE_FAST, method if knows else unknowing(method))
     for verified in run(block):
         for name, string, numbers in (("z", verified.z, range(3)), ("x", verified.x, range(3, 5))):
@@ -186,7 +159,7 @@ def test_a_failed_frame_costs_its_own_ledger_only(monkeypatch: pytest.MonkeyPatc
     block = Block.of(3000, 1000)
     whole = {}
     for places in ({1: (5, 900)}, {2: (5, 900)}, {1: (5, 900), 2: (5, 900)}):
-        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, leaving(places))
+        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(places))
         whole[tuple(places)] = run(block)[0].z.leak_bits
     monkeypatch.undo()
     frame_0 = whole[1, 2]
@@ -196,7 +169,7 @@ def test_a_failed_frame_costs_its_own_ledger_only(monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_frame_there_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, leaving({0: (1, 2), 1: (3, 4)}))
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking({0: (1, 2), 1: (3, 4)}))
     with pytest.raises(VerificationFailed, match="all 2 corrected frames"):
         run(Block.of(1000, 1000))
 
