@@ -12,11 +12,14 @@ as well, the numbers must agree.
 A frame that fails leaves the key, and nothing of it is used again as key. Throwing it away unread would not do: its
 errors belong to the test by which the other basis is judged, and a test from which somebody removes the worst frames
 proves nothing. So Alice shows the whole frame and Bob counts its errors against the bits that he sifted; the frame
-joins the test with its exact count. Why what remains is still secret: which frames fail follows from the seeds and
-from where the strings differ (parities, syndromes and tags are linear), and where they differ is public anyway. The
-bound on phase errors is taken on the whole string of the basis, failed frames included, and all phase errors are then
-charged to the frames that are left (`qkd.finitekey`), whichever these are. The uncertainty relation holds for these
-frames with everything about the others in Eve's hands, so what was disclosed of a failed frame costs the key nothing.
+joins the test with its exact count.
+
+Why what remains is still secret. Which frames fail follows from the seeds and from where the strings differ, because
+parities, syndromes and tags are linear; and where they differ is what Z (x) Z tells of each pair, which leaves X (x) X,
+the phase errors, alone. The bound on phase errors is taken on the whole string of the basis, failed frames included,
+and all of them are then charged to the frames that are left (`qkd.finitekey`), whichever these are. The uncertainty
+relation holds for these frames with everything about the others in Eve's hands, so what was disclosed of a failed frame
+costs the key nothing. Under every leak model this step rests on the error pattern's being harmless to know.
 """
 
 from __future__ import annotations
