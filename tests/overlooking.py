@@ -19,8 +19,8 @@ Places = dict[int, tuple[int, ...]]
 FAST = cascade.PRESETS["fast"]
 
 
-def overlooking(places: Places) -> Roles:
-    """Cascade as it would be if it passed over these positions of these frames.
+def overlooking(places: Places, frame_bits: int) -> Roles:
+    """Cascade with frames of this length, as it would be if it passed over these positions of these frames.
 
     What was wrong there stays wrong, what was right becomes wrong; both stations count the same corrections, as they
     do when the passes and masks all miss an error.
@@ -35,7 +35,7 @@ def overlooking(places: Places) -> Roles:
         done = yield from cascade.bob([Frame(spoil(i, f.bits), f.qber) for i, f in enumerate(given)], FAST)
         return replace(done, strings=tuple(spoil(i, bits) for i, bits in enumerate(done.strings)))
 
-    return Roles(lambda given, secrets: cascade.alice(given, FAST, secrets), bob, two_way=True)
+    return Roles(lambda given, secrets: cascade.alice(given, FAST, secrets), bob, frame_bits, two_way=True)
 
 
 def unknowing(method: Roles) -> Roles:

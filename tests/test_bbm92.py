@@ -25,7 +25,7 @@ from qkd.exchange.messages import Detections, Tag
 from qkd.exchange.steps import Role
 from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
-from qkd.reconciliation.choice import FIGURES, Method
+from qkd.reconciliation.choice import Method
 from qkd.reconciliation.ledger import LeakModel
 from qkd.reconciliation.methods import METHODS
 from qkd.session import BlockReport, SessionParameters
@@ -97,17 +97,13 @@ def test_the_secret_length_is_the_bound_on_these_counts() -> None:
     assert_length_is_the_bound(next(link.blocks())[0].block.report)
 
 
-@pytest.fixture
-def frames_of_450(monkeypatch: pytest.MonkeyPatch) -> None:
-    """About seven frames in each basis of the small link."""
-    monkeypatch.setitem(FIGURES, Method.CASCADE_FAST, replace(FIGURES[Method.CASCADE_FAST], frame_bits=450))
+FRAME_BITS = 450  # about seven frames in each basis of the small link
 
 
-@pytest.mark.usefixtures("frames_of_450")
 @pytest.mark.parametrize("failing", [{}, {2: (0, 7)}, {9: (3, 4)}, {0: (1, 2), 8: (5, 6), 12: (100, 200)}])
 def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, failing: Places) -> None:
     params = replace(PARAMS, eps_sec=1e-4)
-    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing))
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing, FRAME_BITS))
     link, alice, bob = small_link(params)
     at_alice, at_bob = next(link.blocks())
     ours, theirs = at_alice.block.report, at_bob.block.report
@@ -117,18 +113,17 @@ def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, fail
     assert ours.frames >= 13
     assert ours.failed_frames == len(failing)
     assert bool(ours.revealed_z + ours.revealed_x) == bool(failing)
-    assert ours.revealed_z + ours.revealed_x <= 450 * len(failing)
+    assert ours.revealed_z + ours.revealed_x <= FRAME_BITS * len(failing)
     assert ours.dropped_z + ours.dropped_x > 0
     assert ours.eps_cor == ours.frames * 2.0**-64
     assert ours.verify_bits == 64 * (ours.frames - len(failing))
     assert_length_is_the_bound(ours, params.eps_sec)
 
 
-@pytest.mark.usefixtures("frames_of_450")
 def test_failed_frames_shorten_the_key_and_change_no_error_count(monkeypatch: pytest.MonkeyPatch) -> None:
     reports = []
     for failing in ({}, {2: (0, 7)}, {2: (0, 7), 9: (3, 4)}):
-        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing))
+        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing, FRAME_BITS))
         link, _, _ = small_link(replace(PARAMS, eps_sec=1e-4))
         reports.append(next(link.blocks())[0].block.report)
     assert len({(r.errors_z, r.errors_x, r.sifted_z, r.sifted_x) for r in reports}) == 1

@@ -18,7 +18,7 @@ from qkd.exchange.steps import Role, Steps
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits, SecretBits
 from qkd.reconciliation import cascade, frames
-from qkd.reconciliation.choice import FIGURES, MOST_REASON_CHARACTERS, Method
+from qkd.reconciliation.choice import MOST_REASON_CHARACTERS, Method
 from qkd.reconciliation.frame import Frame, Reconciled
 from qkd.reconciliation.frames import Verified
 from qkd.reconciliation.ledger import LeakModel
@@ -32,7 +32,7 @@ FRAME_BITS = 1000
 
 @pytest.fixture(autouse=True)
 def _short_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FIGURES, Method.CASCADE_FAST, replace(FIGURES[Method.CASCADE_FAST], frame_bits=FRAME_BITS))
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking({}, FRAME_BITS))
 
 
 @dataclass
@@ -136,7 +136,7 @@ def test_failed_frames_leave_the_key_and_their_errors_are_counted(
     """Three frames of Z, two of X; the verdict, the bits and every count by the true strings."""
     block = Block.of(3000, 2000)
     usual, _ = run(block)
-    method = overlooking(places)
+    method = overlooking(places, FRAME_BITS)
     monkeypatch.setitem(METHODS, Method.CASCADE_FAST, method if knows else unknowing(method))
     for verified in run(block):
         for name, string, numbers in (("z", verified.z, range(3)), ("x", verified.x, range(3, 5))):
@@ -159,17 +159,16 @@ def test_a_failed_frame_costs_its_own_ledger_only(monkeypatch: pytest.MonkeyPatc
     block = Block.of(3000, 1000)
     whole = {}
     for places in ({1: (5, 900)}, {2: (5, 900)}, {1: (5, 900), 2: (5, 900)}):
-        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(places))
+        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(places, FRAME_BITS))
         whole[tuple(places)] = run(block)[0].z.leak_bits
-    monkeypatch.undo()
     frame_0 = whole[1, 2]
     frame_2, frame_1 = whole[(1,)] - frame_0, whole[(2,)] - frame_0
-    monkeypatch.setitem(FIGURES, Method.CASCADE_FAST, replace(FIGURES[Method.CASCADE_FAST], frame_bits=FRAME_BITS))
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking({}, FRAME_BITS))
     assert run(block)[0].z.leak_bits == frame_0 + frame_1 + frame_2
 
 
 def test_without_a_frame_there_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking({0: (1, 2), 1: (3, 4)}))
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking({0: (1, 2), 1: (3, 4)}, FRAME_BITS))
     with pytest.raises(VerificationFailed, match="all 2 corrected frames"):
         run(Block.of(1000, 1000))
 

@@ -36,8 +36,9 @@ def _preset(parameters: Json) -> cascade.CascadePreset:
         "vector",
         parameters["first"],
         parameters["second"],
-        tuple(parameters["later"]),
+        parameters["limit"],
         parameters["masks"],
+        1 << 16,
         "a vector",
     )
 
@@ -74,7 +75,10 @@ def _cascade(group: Json, test: Json) -> Answer:
             "errors": result.errors.tolist(),
         },
         {
-            "blockLengths": [preset.block_lengths(n, q) for n, q in zip(sizes, qbers, strict=True)],
+            "blockLengths": [
+                [[cut.log, cut.wide, cut.blocks] for cut in preset.cuts(n, q)]
+                for n, q in zip(sizes, qbers, strict=True)
+            ],
             "parities": [m.bits.hex() for m in said[1::2]],  # type: ignore[attr-defined]
             "differences": [m.bits.hex() for m in said[2::2]],  # type: ignore[attr-defined]
         },

@@ -22,7 +22,7 @@ from qkd.estimation import Estimate
 from qkd.exchange.messages import ReconciliationStart
 from qkd.exchange.steps import Steps, receive, send
 from qkd.randomness import SecretBits
-from qkd.reconciliation.choice import FIGURES, MOST_REASON_CHARACTERS, Choice, Method, Task, choose, forced
+from qkd.reconciliation.choice import MOST_REASON_CHARACTERS, Choice, Method, Task, choose, forced
 from qkd.reconciliation.efficiency import shannon_limit_bits
 from qkd.reconciliation.frame import Frame, Reconciled
 from qkd.reconciliation.ledger import LeakModel
@@ -197,7 +197,7 @@ def _split(estimate: Estimate, method: Method) -> tuple[list[Frame], int]:
     """The frames of both bases, Z first, and how many are of Z."""
 
     def one(bits: Bits, qber: float) -> list[Frame]:
-        count = max(1, -(-bits.size // FIGURES[method].frame_bits))
+        count = max(1, -(-bits.size // roles(method).frame_bits))
         size = bits.size // count
         return [Frame(bits[i * size : (i + 1) * size], qber) for i in range(count)]
 

@@ -21,11 +21,13 @@ class Roles:
 
     Attributes:
         alice, bob: frames and secret bits to `Reconciled`.
+        frame_bits: longest frame that strings are cut into.
         two_way: Bob's answers depend on his string.
     """
 
     alice: Corrector
     bob: Corrector
+    frame_bits: int
     two_way: bool
 
 
@@ -33,6 +35,7 @@ def _cascade(preset: cascade.CascadePreset) -> Roles:
     return Roles(
         lambda frames, secrets: cascade.alice(frames, preset, secrets),
         lambda frames, _secrets: cascade.bob(frames, preset),
+        frame_bits=preset.frame_bits,
         two_way=True,
     )
 

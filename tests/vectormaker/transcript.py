@@ -58,7 +58,7 @@ PARAMETERS = SessionParameters(
     reconciliation=Method.CASCADE_FAST,
 )
 # The "fast" preset of qkd/reconciliation/cascade.py, written out: a change there must show here.
-PRESET = Preset(0.85, 4.5, (8192,), 10)
+PRESET = Preset(0.9, 4.0, 1 << 20, 16)
 
 # ------------------------------------------------------------------------------------------------------- schema
 
@@ -268,9 +268,9 @@ class Follows:
         """(leak, errors) per basis, after comparing every parity message."""
         (chosen,), (start,) = self.of("ReconciliationStart"), self.of("CascadeStart")
         self.assert_equal("method", chosen["method"], PARAMETERS.reconciliation.value)
-        blocks = [PRESET.lengths(len(rest["alice"][b]), (counts[b][0] + 1) / (counts[b][1] + 2)) for b in "zx"]
+        cuts = [PRESET.cuts(len(rest["alice"][b]), (counts[b][0] + 1) / (counts[b][1] + 2)) for b in "zx"]
         strings = [[np.array(rest[who][b], np.uint8) for b in "zx"] for who in ("alice", "bob")]
-        done = reference_cascade.reconcile(strings[0], strings[1], blocks, PRESET.masks, start["seed"])
+        done = reference_cascade.reconcile(strings[0], strings[1], cuts, PRESET.masks, PRESET.limit, start["seed"])
         self.assert_equal("parities", [m["bits"] for m in self.of("Parities")], done.parities)
         self.assert_equal("differences", [m["bits"] for m in self.of("ParityDifferences")], done.differences)
         for frame in done.frames:
