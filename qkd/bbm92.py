@@ -56,7 +56,7 @@ def alice(
     """
     sifted = yield from sifting.alice(station, params)
     estimate = yield from estimation.alice(sifted, params, secrets)
-    corrected = yield from frames.alice(estimate, params, secrets, round_trip_s)
+    corrected = yield from frames.alice(estimate, params, secrets, round_trip_s, sifted.seconds)
     done = corrected.done
     verdict = yield from verification.alice(done.strings, done.errors, params.verify_bits, secrets)
     evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model))

@@ -53,5 +53,5 @@ def correct(method: Method) -> None:
     z, x = (expand_bits(b"rehearsal", name, CORRECTED_BITS) for name in "zx")
     wrong = (np.arange(CORRECTED_BITS) % 33 == 0).astype(np.uint8)
     at_alice, at_bob = Estimate(z, x, 200, 200, 6, 6), Estimate(z ^ wrong, x ^ wrong, 200, 200, 6, 6)
-    alice = Engine(Role.ALICE, frames.alice(at_alice, params, FixedBits("alice"), 0.0), Transcript())
+    alice = Engine(Role.ALICE, frames.alice(at_alice, params, FixedBits("alice"), 0.0, 1.0), Transcript())
     MemoryLine(alice, Engine(Role.BOB, frames.bob(at_bob, params, FixedBits("bob")), Transcript())).run()

@@ -43,7 +43,8 @@ class SessionParameters:
         sample_fraction: share of each basis that is revealed to size the error correction and to stop early.
         qber_limit: abort above this error rate in either basis.
         reconciliation: method of the error correction, or AUTO: Alice chooses block by block.
-        reconciliation_seconds: AUTO takes the method that discloses least of those that finish a block in this time.
+        reconciliation_seconds: AUTO takes the method that discloses least of those that finish a block in this time, or
+            in the time that the block took to detect if that is less: error correction must keep up.
         leak_model: what of the error correction's disclosures is charged to the key, under which assumption.
         verify_bits: tag length of the error verification, per frame.
         eps_sec: secrecy parameter of a block's key (both bases together).

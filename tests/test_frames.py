@@ -53,8 +53,8 @@ class Block:
         return int(np.count_nonzero((getattr(self.alice, basis) != getattr(self.bob, basis))[:stop]))
 
 
-def stages_alice(estimate: Estimate, params: SessionParameters, round_trip_s: float) -> Steps[Verified]:
-    corrected = yield from frames.alice(estimate, params, FixedBits("a"), round_trip_s)
+def stages_alice(estimate: Estimate, params: SessionParameters, round_trip_s: float, seconds: float) -> Steps[Verified]:
+    corrected = yield from frames.alice(estimate, params, FixedBits("a"), round_trip_s, seconds)
     done = corrected.done
     verdict = yield from verification.alice(done.strings, done.errors, params.verify_bits, FixedBits("v"))
     return frames.join(corrected, verdict, params.leak_model)
@@ -67,10 +67,15 @@ def stages_bob(estimate: Estimate, params: SessionParameters) -> Steps[Verified]
 
 
 def run(
-    block: Block, params: SessionParameters | None = None, tamper: Tamper = untouched, round_trip_s: float = 0.0
+    block: Block,
+    params: SessionParameters | None = None,
+    tamper: Tamper = untouched,
+    *,
+    round_trip_s: float = 0.0,
+    seconds: float = 60.0,
 ) -> tuple[Verified, Verified]:
     params = params or SessionParameters(reconciliation=Method.CASCADE_FAST)
-    alice = Engine(Role.ALICE, stages_alice(block.alice, params, round_trip_s), Transcript())
+    alice = Engine(Role.ALICE, stages_alice(block.alice, params, round_trip_s, seconds), Transcript())
     bob = Engine(Role.BOB, stages_bob(block.bob, params), Transcript())
     MemoryLine(alice, bob, tamper=tamper).run()
     return alice.result, bob.result
@@ -226,6 +231,19 @@ def test_the_round_trip_is_what_decides(monkeypatch: pytest.MonkeyPatch) -> None
     assert "6 rounds at 200 ms" in verified.choice.reason
 
 
+def test_error_correction_must_keep_up_with_detection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session allows 5 s; a block that took 2 s to detect gets 2 s, one that took an hour gets 5 s."""
+    monkeypatch.setitem(METHODS, Method.LDPC_BLIND, METHODS[Method.CASCADE_FAST])
+    block = Block.of(20_000, 20_000)
+    for seconds, words, method in (
+        (2.0, "finishes in 2 s", Method.LDPC_BLIND),
+        (3600.0, "in 5 s", Method.CASCADE_FAST),
+    ):
+        for verified in run(block, SessionParameters(), round_trip_s=0.01, seconds=seconds):
+            assert verified.choice.method is method
+            assert words in verified.choice.reason
+
+
 def _replaced(**fields: str) -> Callable[[Role, bytes], list[bytes]]:
     def tamper(_sender: Role, encoded: bytes) -> list[bytes]:
         message = decode(encoded)
@@ -267,7 +285,7 @@ def test_bob_refuses_a_method_that_is_not_agreed_or_not_installed(monkeypatch: p
 def test_a_forced_method_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(METHODS, Method.CASCADE_FAST)
     params = SessionParameters(reconciliation=Method.CASCADE_FAST)
-    steps = frames.alice(Block.of(100, 100).alice, params, FixedBits("a"), 0.0)
+    steps = frames.alice(Block.of(100, 100).alice, params, FixedBits("a"), 0.0, 1.0)
     with pytest.raises(ParameterError, match="no error correction called cascade/fast"):
         next(steps)
 

@@ -103,13 +103,19 @@ class Verified:
         return roles(self.choice.method).two_way
 
 
-def alice(estimate: Estimate, params: SessionParameters, secrets: SecretBits, round_trip_s: float) -> Steps[Corrected]:
+def alice(
+    estimate: Estimate, params: SessionParameters, secrets: SecretBits, round_trip_s: float, seconds: float
+) -> Steps[Corrected]:
     """Alice's part: choose, announce, and disclose; her strings stay as they are.
+
+    Args:
+        round_trip_s: of the line.
+        seconds: how long the block took to detect; error correction must keep up.
 
     Raises:
         ParameterError: the method asked for is not installed. RemoteProtocolError, ReconciliationFailed: see it.
     """
-    choice = _choice(estimate, params, round_trip_s)
+    choice = _choice(estimate, params, round_trip_s, seconds)
     corrector = roles(choice.method).alice
     yield from send(ReconciliationStart(choice.method.value, choice.reason))
     frames, in_z = _split(estimate, choice.method)
@@ -166,11 +172,11 @@ def _sum(counts: npt.NDArray[np.int64]) -> int:
     return int(counts.sum())
 
 
-def _choice(estimate: Estimate, params: SessionParameters, round_trip_s: float) -> Choice:
+def _choice(estimate: Estimate, params: SessionParameters, round_trip_s: float, seconds: float) -> Choice:
     if params.reconciliation is not Method.AUTO:
         return forced(params.reconciliation)
     task = Task((estimate.z.size, estimate.x.size), _priors(estimate), round_trip_s)
-    return choose(task, METHODS, params.reconciliation_seconds)
+    return choose(task, METHODS, min(params.reconciliation_seconds, seconds))
 
 
 def _agreed(start: ReconciliationStart, params: SessionParameters) -> Choice:
