@@ -5,7 +5,6 @@ Expected messages come from tests/reference/cascade.py, the rank of what was dis
 
 from __future__ import annotations
 
-import galois
 import numpy as np
 import pytest
 
@@ -167,21 +166,24 @@ def test_every_message_is_that_of_the_slow_reference(trial: int) -> None:
     assert [bits.tolist() for bits in theirs.strings] == [frame.bob for frame in expected.frames]
 
 
-@pytest.mark.parametrize("qber", [0.0, 0.02, 0.05, 0.11])
-def test_the_leak_covers_the_rank_of_what_was_disclosed(qber: float) -> None:
-    n, count = 240, 6
-    alice, bob = strings([n] * count, qber, seed=8)
+@pytest.mark.parametrize(("n", "qber"), [(64, 0.05), (240, 0.0), (240, 0.02), (240, 0.11), (512, 0.05)])
+def test_the_ledger_of_a_short_frame_is_the_rank_of_what_was_disclosed(n: int, qber: float) -> None:
+    alice, bob = strings([n] * 6, qber, seed=8)
     prior = max(qber, 0.01)
-    outcome = reference.reconcile(alice, bob, cuts([n] * count, prior), SMALL.masks, SMALL.limit, SEED)
-    _, theirs, _ = talk(alice, bob, [prior] * count, SMALL)
+    outcome = reference.reconcile(alice, bob, cuts([n] * 6, prior), SMALL.masks, SMALL.limit, SEED)
+    _, theirs, _ = talk(alice, bob, [prior] * 6, SMALL)
+    assert theirs.ledger.alice.tolist() == [frame.rank for frame in outcome.frames]
+    assert theirs.ledger.bob.tolist() == theirs.ledger.alice.tolist()
+
+
+@pytest.mark.parametrize("qber", [0.01, 0.03, 0.08])
+def test_the_ledger_of_a_longer_frame_is_at_least_that_rank(qber: float) -> None:
+    alice, bob = strings([1000] * 4, qber, seed=8)
+    outcome = reference.reconcile(alice, bob, cuts([1000] * 4, qber), SMALL.masks, SMALL.limit, SEED)
+    _, theirs, _ = talk(alice, bob, [qber] * 4, SMALL)
     for frame, leak in zip(outcome.frames, theirs.ledger.alice.tolist(), strict=True):
-        forms = np.zeros((len(frame.forms), n), np.uint8)
-        for row, form in zip(forms, frame.forms, strict=True):
-            row[form] = 1
-        rank = int(np.linalg.matrix_rank(galois.GF2(forms)))
-        assert rank <= leak
-        # What is counted twice are single bits that two passes ask for; there are few until most errors are found.
-        assert leak <= 1.2 * rank + 2
+        # 0.2 to 0.5 % above it in the mean of 8 such frames; chance dependences are rarer still in longer ones.
+        assert frame.rank <= leak <= 1.03 * frame.rank + 2
 
 
 def test_both_passes_and_masks_follow_the_seed() -> None:

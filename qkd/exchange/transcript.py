@@ -10,8 +10,6 @@ import hashlib
 
 from qkd.exchange.steps import Role
 
-_SENDER = {Role.ALICE: b"A", Role.BOB: b"B"}
-
 
 class Transcript:
     """The growing record of one block's conversation."""
@@ -22,9 +20,9 @@ class Transcript:
 
     def add(self, sender: Role, encoded: bytes) -> None:
         """Append one message as it travelled."""
-        head = _SENDER[sender] + len(encoded).to_bytes(8, "big")
-        self._parts += (head, encoded)
-        self._length += len(head) + len(encoded)
+        self._parts.append((b"A" if sender is Role.ALICE else b"B") + len(encoded).to_bytes(8, "big"))
+        self._parts.append(encoded)
+        self._length += 9 + len(encoded)
 
     def recorded(self) -> bytes:
         """All of it, as bytes."""

@@ -117,7 +117,9 @@ def bob(frames: Sequence[Frame], preset: CascadePreset) -> Steps[Reconciled]:
 
 
 def _schedule(frames: Sequence[Frame], preset: CascadePreset, seed: bytes, *, corrects: bool) -> Schedule:
-    cuts = [preset.cuts(frame.bits.size, frame.qber) for frame in frames]
+    kinds = {(frame.bits.size, frame.qber) for frame in frames}
+    shared = {kind: preset.cuts(*kind) for kind in kinds}
+    cuts = [shared[frame.bits.size, frame.qber] for frame in frames]
     return Schedule([frame.bits for frame in frames], cuts, preset.masks, preset.limit, seed, corrects=corrects)
 
 

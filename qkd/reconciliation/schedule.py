@@ -20,7 +20,8 @@ From then on each frame goes its own way. A round asks
 All answers of a round are about the strings as they were when it began.
 
 The leak counts what was asked, less what follows from earlier parities: a left half whose right half lies behind the
-string's end, and one bit of two in an interval of step 4 if the other pass has singled out either of them.
+string's end, and one bit of two in an interval of step 4 if the other pass has singled out either of them. Of a
+frame of at most 512 bits it is the rank of all forms asked (`qkd.reconciliation.rank`).
 
 Expansion from the seed (`qkd.randomness`), for frames of n bits: entry j of the permutation labelled
 "cascade/<n>/pass/0" is the place in the caller's string of position j of pass 0; entry j of "cascade/<n>/pass/1" is
@@ -41,6 +42,8 @@ from qkd.errors import ReconciliationFailed, RemoteProtocolError
 from qkd.kernels import bitslice, blocks
 from qkd.kernels import cascade as kernels
 from qkd.randomness import expand_bits, expand_permutation
+from qkd.reconciliation import rank
+from qkd.reconciliation.rank import Forms
 
 # A frame that has disclosed more parities than it has bits keeps no secret; a frame of few bits is let off some.
 LEAK_SLACK_BITS = 64
@@ -149,6 +152,9 @@ class Schedule:
         )
         self._cuts = np.array([[(cut.log, cut.wide, cut.blocks) for cut in pair] for pair in cuts], np.int64)
         self._load()
+        self._short = {
+            f: Forms(self._tables[n].backward) for f, n in enumerate(lengths.tolist()) if n <= rank.MOST_BITS
+        }
         self._mine = np.empty(0, np.uint8)
         self._turns = self._conversation()
         self._differences: Bits | None = None
@@ -189,6 +195,7 @@ class Schedule:
         frames, cells = state.frames, state.cells
         self._mine = np.empty(int(cuts[:, :, 2].max(axis=1).sum()), np.uint8)
         answers = yield int(blocks.ask_blocks(frames, cuts, cells, 0, self._mine))
+        self._note_blocks(0)
         entries = int(answers.sum()) + 1
         odd = blocks.Odd(
             np.empty(entries, np.int64), np.empty(entries, np.uint64), np.zeros((frames.size, 3), np.int64)
@@ -197,10 +204,12 @@ class Schedule:
         for level in range(int(cuts[:, 0, 0].max()) + 1):
             due = int(blocks.ask_level(frames, cuts, cells, odd, level, self._mine))
             if due:
+                self._note_level(odd, level)
                 blocks.take_level(frames, cuts, cells, odd, level, (yield due))
         self._sound(int(blocks.close_first(frames, cuts, cells, odd, self._corrects)))
         self._permute(frames["base"], frames["base"] + frames["words"], lambda tables: tables.backward)
         due = int(blocks.ask_blocks(frames, cuts, cells, 1, self._mine))
+        self._note_blocks(1)
         blocks.open_second(frames, cuts, cells, (yield due) if due else np.empty(0, np.uint8))
         yield from self._searches()
 
@@ -215,6 +224,8 @@ class Schedule:
         self._mine = np.empty(room + subsets, np.uint8)
         due = int(kernels.ask(state, queue, asked, self._mine))
         while due:
+            if self._short:
+                self._note_questions(asked)
             answers = yield due
             most = rows + 2 * (due + state.frames.size)
             if most > room:
@@ -233,6 +244,40 @@ class Schedule:
                 f"the parities of frame {frame} contradict each other in round {self.rounds}",
                 hint="the peer does not follow the protocol, or the line was altered",
             )
+
+    def _note_blocks(self, r: int) -> None:
+        for f, forms in self._short.items():
+            log, wide, count = self._cuts[f, r].tolist()
+            for t in range(count - r):
+                begin, length = (t << log + 1, 2 << log) if t < wide else (wide + t << log, 1 << log)
+                forms.add_range(r, begin, length)
+
+    def _note_level(self, odd: blocks.Odd, level: int) -> None:
+        for f, forms in self._short.items():
+            for narrow in range(2):
+                half = 1 << int(self._cuts[f, 0, 0]) - narrow >> level
+                for begin in odd.at[odd.spans[f, narrow] : odd.spans[f, narrow + 1]] if half else ():
+                    forms.add_range(0, int(begin), half)
+
+    def _note_questions(self, asked: npt.NDArray[np.int32]) -> None:
+        frames = self._state.frames
+        ends = np.cumsum(frames["due"])
+        for f, forms in self._short.items():
+            frame = frames[f]
+            if frame["asks"] == kernels.HALVES:
+                for r, begin, half in asked[ends[f] - frame["due"] : ends[f]].tolist():
+                    forms.add_range(r, begin, half)
+            elif frame["asks"] == kernels.SUBSETS:
+                for m in range(int(frame["due"])):
+                    forms.add_members(self._members(f, m), 0, int(frame["n"]))
+            elif frame["asks"] == kernels.RANGE:
+                members = self._members(f, int(frame["mask"]))
+                forms.add_members(members, int(frame["low"]), int(frame["length"]) // 2)
+
+    def _members(self, f: int, m: int) -> int:
+        frame = self._state.frames[f]
+        at = frame["mask_base"] + m * frame["mask_words"]
+        return int.from_bytes(self._state.masks[at : at + frame["mask_words"]].astype("<u8").tobytes(), "little")
 
     def next_round(self) -> bool:
         """Draw the conclusions from the last round, and ask what is due in the next; False when the batch is done.
@@ -271,8 +316,11 @@ class Schedule:
 
     @property
     def leak_bits(self) -> npt.NDArray[np.int64]:
-        """Independent parities disclosed, per frame."""
-        return self._state.frames["leak"].copy()
+        """Independent parities disclosed, per frame; of a short one exactly, of a long one at most so many."""
+        leak = self._state.frames["leak"].copy()
+        for f, forms in self._short.items():
+            leak[f] = forms.rank
+        return leak
 
     @property
     def errors(self) -> npt.NDArray[np.int64]:

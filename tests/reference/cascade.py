@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import galois
 import numpy as np
 
 from qkd.randomness import expand_bits, expand_permutation
@@ -119,6 +120,14 @@ class Frame:
 
     def _single(self, r: int, place: int) -> bool:
         return any(i.length == 1 and self._places(i) == [place] for i in self.passes[r])
+
+    @property
+    def rank(self) -> int:
+        """Of all forms disclosed, over GF(2)."""
+        matrix = np.zeros((len(self.forms), len(self.alice)), np.uint8)
+        for row, form in zip(matrix, self.forms, strict=True):
+            row[form] = 1
+        return int(np.linalg.matrix_rank(galois.GF2(matrix)))
 
     def _tell(self, forms: list[list[int]]) -> list[list[int]]:
         self.forms += forms
@@ -241,8 +250,8 @@ class Outcome:
 
     @property
     def leak_bits(self) -> list[int]:
-        """Independent parities disclosed, per frame."""
-        return [frame.leak for frame in self.frames]
+        """Independent parities disclosed, per frame: their rank where the frame is short, else what was counted."""
+        return [frame.rank if len(frame.alice) <= 512 else frame.leak for frame in self.frames]
 
     def ask(self, due: list[list[list[int]]]) -> list[list[bool]]:
         """One round: the parities of these forms, frame by frame, and where they differ."""
