@@ -265,11 +265,14 @@ EXAMPLES: list[tuple[str, dict[str, Value]]] = [
     ("Kept", {"count": 2, "width": 4, "deltas": b"\x12", "ended": True}),
     ("SampleRequest", {"seed": bytes(range(32)), "bits_z": b"\xa0", "bits_x": b""}),
     ("SampleAnswer", {"bits_z": b"\x20", "bits_x": b""}),
+    ("ReconciliationStart", {"method": "cascade/fast", "reason": "set by the session's parameters"}),
     ("CascadeStart", {"seed": bytes(range(32))}),
     ("Parities", {"bits": bytes(range(256)) * 2}),
     ("ParityDifferences", {"bits": bytes(70_000)}),
-    ("VerificationTags", {"seed": b"\x12\x34", "tag_z": b"\x01" * 8, "tag_x": b"\x02" * 8}),
-    ("VerificationResult", {"equal_z": True, "equal_x": False}),
+    ("VerificationTags", {"seed": b"\x12\x34", "tags": b"\x01" * 8 + b"\x02" * 8}),
+    ("VerificationResult", {"equal": b"\x80", "errors": b"\x00\x00\x00\x07\x00\x00\x01\x00"}),
+    ("FailedFrames", {"bits": b"\xa5\x80"}),
+    ("FailedErrors", {"errors": b"\x00\x00\x00\x03"}),
     (
         "Amplify",
         {
