@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pki": ("cli.pki", "Certificates for key managers and applications."),
     "finite-key": ("cli.finite_key", "Secret key length that a finite block gives."),
     "config": ("cli.config", "Check or show a station's configuration."),
+    "codes": ("cli.codes", "Parity-check matrices of reconciliation: show, check, make."),
     "bench": ("cli.bench", "Measure every speed we claim, on this machine."),
     "vectors": ("cli.vectors", "Known-answer vectors: check, make."),
     "warmup": ("cli.warmup", "Compile every kernel now, so that nothing waits later."),

@@ -29,7 +29,13 @@ def _cascade() -> Method:
     return Method(cascade.PRESETS, cascade.alice, lambda frames, preset, _secrets: cascade.bob(frames, preset))
 
 
-METHODS: dict[str, Callable[[], Method]] = {"cascade": _cascade}
+def _ldpc() -> Method:
+    from qkd.reconciliation import ldpc
+
+    return Method(ldpc.PRESETS, ldpc.alice, lambda frames, preset, _secrets: ldpc.bob(frames, preset))
+
+
+METHODS: dict[str, Callable[[], Method]] = {"cascade": _cascade, "ldpc": _ldpc}
 
 
 def find_method(name: str, preset: str) -> Method:

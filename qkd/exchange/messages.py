@@ -103,6 +103,32 @@ class ParityDifferences(Message, frozen=True):
     bits: bytes
 
 
+class LdpcSyndromes(Message, frozen=True):
+    """A>B: the public seed of this block's payload order, drawn after sifting, and the parities of all codewords."""
+
+    seed: bytes
+    bits: bytes
+
+
+class LdpcRequest(Message, frozen=True):
+    """B>A: codeword positions whose values Bob asks for (differences, coded), counted through the batch.
+
+    `more` is empty, or one byte a codeword: how many further base rows of parities he asks for. No position and no
+    row ends the exchange.
+    """
+
+    count: int
+    width: int
+    deltas: bytes
+    more: bytes
+
+
+class LdpcReveal(Message, frozen=True):
+    """A>B: the further parities, codeword by codeword, then Alice's values at the positions, in their order."""
+
+    bits: bytes
+
+
 class VerificationTags(Message, frozen=True):
     """A>B: universal-hash tags of Alice's corrected frames, under a fresh public hash seed.
 
@@ -169,6 +195,9 @@ AnyMessage = (
     | CascadeStart
     | Parities
     | ParityDifferences
+    | LdpcSyndromes
+    | LdpcRequest
+    | LdpcReveal
     | VerificationTags
     | VerificationResult
     | FailedFrames

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Steps
 from qkd.randomness import SecretBits
-from qkd.reconciliation import cascade
+from qkd.reconciliation import cascade, ldpc
 from qkd.reconciliation.choice import Method
 from qkd.reconciliation.frame import Frame, Reconciled
 
@@ -40,7 +40,22 @@ def _cascade(preset: cascade.CascadePreset) -> Roles:
     )
 
 
-METHODS: dict[Method, Roles] = {Method(f"cascade/{name}"): _cascade(preset) for name, preset in cascade.PRESETS.items()}
+LDPC_FRAME_BITS = 65536
+
+
+def _ldpc(preset: ldpc.LdpcPreset) -> Roles:
+    return Roles(
+        lambda frames, secrets: ldpc.alice(frames, preset, secrets),
+        lambda frames, _secrets: ldpc.bob(frames, preset),
+        frame_bits=LDPC_FRAME_BITS,
+        two_way=bool(preset.steps),
+    )
+
+
+METHODS: dict[Method, Roles] = {
+    **{Method(f"cascade/{name}"): _cascade(preset) for name, preset in cascade.PRESETS.items()},
+    **{Method(f"ldpc/{name}"): _ldpc(preset) for name, preset in ldpc.PRESETS.items()},
+}
 
 
 def roles(method: Method) -> Roles:

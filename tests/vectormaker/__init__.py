@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.vectormaker import cascade, coding, finitekey, hashing, recordings, sifting, transcript
+from tests.vectormaker import cascade, coding, finitekey, hashing, ldpc, recordings, sifting, transcript
 from tests.vectormaker.frame import render
 
 Json = dict[str, Any]
@@ -26,6 +26,7 @@ SCHEMAS: dict[str, Json] = {
     "sifting": sifting.SIFTING_SCHEMA,
     "sample": sifting.SAMPLE_SCHEMA,
     "cascade": cascade.SCHEMA,
+    "ldpc": ldpc.SCHEMA,
     "verification": hashing.VERIFICATION_SCHEMA,
     "privacy": hashing.PRIVACY_SCHEMA,
     "poly1305": hashing.POLY1305_SCHEMA,
@@ -47,6 +48,7 @@ STAGES: dict[str, dict[str, Callable[[], Json]]] = {
     },
     "estimation": {"estimation_sample": sifting.sample},
     "cascade": {"cascade_small": cascade.small, "cascade_accumulated": cascade.accumulated},
+    "ldpc": {"ldpc_small": ldpc.small},
     "verification": {"verification_tags": hashing.verification},
     "privacy": {"privacy_small": hashing.privacy_small, "privacy_accumulated": hashing.privacy_accumulated},
     "auth": {"auth_poly1305": hashing.poly1305_file, "auth_context": hashing.tags},
