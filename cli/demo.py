@@ -20,6 +20,7 @@ import click
 from cli import output
 from cli.children import Children, free_ports
 from qkd.errors import PeerUnreachable, QkdError
+from qkd.reconciliation.choice import Method
 
 SAE_A, SAE_B = "sae-a", "sae-b"
 KEYS_EACH_WAY = 2
@@ -32,6 +33,7 @@ class _Progress:
     started: float = field(default_factory=time.monotonic)
     blocks: dict[str, dict[int, dict[str, Any]]] = field(default_factory=lambda: {"alice": {}, "bob": {}})
     abort: dict[str, Any] | None = None
+    method: str = ""
     alarms: set[str] = field(default_factory=set)
     last: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
@@ -52,6 +54,13 @@ class _Progress:
 @click.option("--eve", type=click.FloatRange(0, 1), default=0.0, help="Fraction of Bob's photons that Eve intercepts.")
 @click.option("--blocks", type=click.IntRange(1), default=1, show_default=True, help="Blocks to make.")
 @click.option("--block-bits", type=click.IntRange(5000), default=200_000, show_default=True, help="Sifted bits.")
+@click.option(
+    "--reconciliation",
+    type=click.Choice([method.value for method in Method]),
+    default="auto",
+    show_default=True,
+    help="Error correction; auto: Alice chooses for each block.",
+)
 @click.option("--seed", type=click.IntRange(0), help="Seed of the simulated photons; drawn and printed when absent.")
 @click.option("--timeout", type=click.FloatRange(1), default=55.0, show_default=True, help="Give up after this, s.")
 @click.option("--keep", is_flag=True, help="Keep the temporary folder.")
@@ -62,6 +71,7 @@ def command(
     eve: float,
     blocks: int,
     block_bits: int,
+    reconciliation: str,
     seed: int | None,
     timeout: float,
     keep: bool,
@@ -81,7 +91,7 @@ def command(
     signal.signal(signal.SIGTERM, _interrupted)
     folder = Path(tempfile.mkdtemp(prefix="qkd-demo-"))
     try:
-        ports = _prepare(folder, block_bits, timeout)
+        ports = _prepare(folder, timeout, block_bits, reconciliation)
         with Children(folder) as children:
             _start(children, scenario, seed, eve, ports)
             progress = _watch(children, blocks, timeout)
@@ -98,7 +108,7 @@ def _interrupted(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _prepare(folder: Path, block_bits: int, timeout: float) -> dict[str, int]:
+def _prepare(folder: Path, timeout: float, block_bits: int, reconciliation: str) -> dict[str, int]:
     """Certificates, pre-shared secret and two configurations; returns the ports."""
     from qkd.kms.pki import Authority, PeerKind
     from qkd.kms.secretfile import create_secret_file
@@ -120,7 +130,9 @@ def _prepare(folder: Path, block_bits: int, timeout: float) -> dict[str, int]:
             f'[store]\npath = "{role}.db"\nmaster_key = "{role}.master"\npre_shared = "pre-shared"\n'
             f'[api]\nlisten = "127.0.0.1:{ports[role]}"\npeer = "https://127.0.0.1:{ports[peer]}"\n'
             f'kme_id = "{role}"\npeer_kme_id = "{peer}"\nlocal_saes = ["{local}"]\nremote_saes = ["{remote}"]\n'
-            f"[session]\nblock_bits = {block_bits}\n"
+            f'[session]\nblock_bits = {block_bits}\nreconciliation = "{reconciliation}"\n'
+            # Somebody watches: a few per mille of key are not worth a thousand rounds more.
+            "reconciliation_seconds = 1.0\n"
         )
     return ports
 
@@ -178,6 +190,9 @@ def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
     elif kind == "block":
         progress.blocks[name][event["block"]] = event
         if name == "alice":
+            if event["reconciliation"] != progress.method:
+                progress.method = event["reconciliation"]
+                output.say(f"{progress.seconds:5.1f} s  {progress.method}: {event['reconciliation_reason']}")
             output.say(
                 f"{progress.seconds:5.1f} s  block {event['block']}: {event['sifted_z'] + event['sifted_x']} sifted,"
                 f" QBER Z {event['qber_z']:.2%} X {event['qber_x']:.2%}, f {event['f']:.3f},"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import output
+from qkd.reconciliation.choice import Method
 
 if TYPE_CHECKING:
     from qkd.link import SessionRecord
@@ -27,6 +28,20 @@ MASTER_KEY_BYTES = 32
 @click.option("--block-bits", type=int, default=200_000, show_default=True, help="Sifted bits per block.")
 @click.option("--qber-limit", type=float, default=0.11, show_default=True, help="Abort above this error rate.")
 @click.option("--eps-sec", type=float, default=1e-10, show_default=True, help="Secrecy parameter of a block.")
+@click.option(
+    "--reconciliation",
+    type=click.Choice([method.value for method in Method]),
+    default="auto",
+    show_default=True,
+    help="Error correction; auto: Alice chooses for each block.",
+)
+@click.option(
+    "--leak-model",
+    type=click.Choice(["error_pattern_public", "one_way_parities", "both_directions"]),
+    default="error_pattern_public",
+    show_default=True,
+    help="What of its disclosures the key pays for.",
+)
 @click.option("--uncertainty-s", type=float, default=1.0, show_default=True, help="The clocks differ by up to +- this.")
 @click.option("--max-drift-ppm", type=float, default=10.0, show_default=True, help="Largest drift; a satellite: 30.")
 @click.option(
@@ -43,6 +58,8 @@ def command(
     block_bits: int,
     qber_limit: float,
     eps_sec: float,
+    reconciliation: str,
+    leak_model: str,
     uncertainty_s: float,
     max_drift_ppm: float,
     epoch_s: float,
@@ -57,6 +74,7 @@ def command(
     """
     from distribution.sources.replay import Replay
     from distribution.states import BellState
+    from qkd.reconciliation.ledger import LeakModel
     from qkd.session import SessionParameters
 
     params = SessionParameters(
@@ -67,6 +85,8 @@ def command(
         least_block_bits=min(5000, block_bits),
         qber_limit=qber_limit,
         eps_sec=eps_sec,
+        reconciliation=Method(reconciliation),
+        leak_model=LeakModel(leak_model),
         clock_uncertainty_s=uncertainty_s,
         max_drift_ppm=max_drift_ppm,
         epoch_s=epoch_s,

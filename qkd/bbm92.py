@@ -5,8 +5,8 @@ conjugate bases; equal bases give correlated bits, and errors in one basis bound
 
     sifting        times and bases become same-basis bits
     estimation     a small sample sizes the error correction, or stops the block
-    reconciliation Bob's bits become Alice's, parity by parity
-    verification   universal hashes show that they did
+    reconciliation Bob's bits become Alice's, frame by frame, by the method that suits the line and the error rate
+    verification   universal hashes show which frames did; the others leave the key
     distillation   the finite-key bound says how long, a universal hash makes it so
     confirmation   tags over every word that was said; only then the key exists
 
@@ -45,17 +45,21 @@ def alice(
     start: SessionStart,
     number: int,
     transcript: Transcript,
+    round_trip_s: float = 0.0,
 ) -> Steps[Outcome]:
     """Alice's side of block `number`; the arguments' types say what they are.
+
+    `round_trip_s` is the line's round-trip time, by which she chooses the error correction; 0 on a line in memory.
 
     Raises:
         ProtocolAborted: no key from this block. RemoteProtocolError: the peer or Eve broke the rules.
     """
     sifted = yield from sifting.alice(station, params)
     estimate = yield from estimation.alice(sifted, params, secrets)
-    corrected = yield from frames.alice(estimate, params.cascade, secrets)
-    verified = yield from verification.alice((corrected.z.bits, corrected.x.bits), params.verify_bits, secrets)
-    evidence = distillation.Evidence(sifted, estimate, corrected, verified)
+    corrected = yield from frames.alice(estimate, params, secrets, round_trip_s, sifted.seconds)
+    done = corrected.done
+    verdict = yield from verification.alice(done.strings, done.errors, params.verify_bits, secrets)
+    evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model))
     secret = yield from distillation.alice(evidence, params, secrets, vault, start, number)
     confirmed = yield from confirmation.alice(secret, params, vault, transcript)
     return Outcome(confirmed, sifted.ended)
@@ -64,6 +68,7 @@ def alice(
 def bob(
     station: Station,
     params: SessionParameters,
+    secrets: SecretBits,
     vault: Vault,
     start: SessionStart,
     number: int,
@@ -72,9 +77,9 @@ def bob(
     """Bob's side of block `number`; raises the same."""
     sifted = yield from sifting.bob(station, params)
     estimate = yield from estimation.bob(sifted, params)
-    corrected = yield from frames.bob(estimate, params.cascade)
-    verified = yield from verification.bob((corrected.z.bits, corrected.x.bits), params.verify_bits)
-    evidence = distillation.Evidence(sifted, estimate, corrected, verified)
+    corrected = yield from frames.bob(estimate, params, secrets)
+    verdict = yield from verification.bob(corrected.done.strings, corrected.before, params.verify_bits)
+    evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model))
     secret = yield from distillation.bob(evidence, params, start, number)
     confirmed = yield from confirmation.bob(secret, params, vault, transcript)
     return Outcome(confirmed, sifted.ended)

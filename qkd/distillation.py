@@ -1,7 +1,8 @@
 """From corrected strings to the secret block: how long it may be, and the hashing that makes it so.
 
 Each basis is judged by the other: bits measured in Z are secret as far as the errors counted in X allow, and vice
-versa (`qkd.finitekey`). Both sides compute both lengths from the same counts, so Bob checks what Alice announces.
+versa (`qkd.finitekey`); the block's own leak ledger is charged under the session's leak model. Both sides compute both
+lengths from the same counts, so Bob checks what Alice announces.
 The seeds are drawn only now, after error correction, and each serves one string once.
 """
 
@@ -23,15 +24,15 @@ from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.finitekey import BasisCounts, KeyLength, both_bases_key_length
 from qkd.privacy import PaSeed, amplify
 from qkd.randomness import SecretBits
-from qkd.reconciliation.frames import CorrectedString, Reconciled
+from qkd.reconciliation.frames import Verified, VerifiedString
+from qkd.reconciliation.ledger import LeakModel
 from qkd.session import BlockReport, SessionParameters
 from qkd.sifting import SiftedBlock
-from qkd.verification import Disclosed
 
 # A stock of pads that survives this many failed blocks.
 PAD_RESERVE = 256
 
-LABEL = "composable: coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
+CLAIM = "coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +41,27 @@ class Evidence:
 
     sifted: SiftedBlock
     estimate: Estimate
-    corrected: Reconciled
-    verified: Disclosed
+    verified: Verified
 
     @property
     def errors_z(self) -> int:
-        """Differing bits in Z, sample included."""
-        return self.estimate.errors_z + self.corrected.z.errors
+        """Differing bits in Z: sample, key and failed frames."""
+        return self.estimate.errors_z + self.verified.z.errors + self.verified.z.revealed_errors
 
     @property
     def errors_x(self) -> int:
-        """Differing bits in X, sample included."""
-        return self.estimate.errors_x + self.corrected.x.errors
+        """Differing bits in X: sample, key and failed frames."""
+        return self.estimate.errors_x + self.verified.x.errors + self.verified.x.revealed_errors
 
     @property
     def known_z(self) -> int:
         """Bits in Z whose errors were counted."""
-        return self.estimate.sample_z + self.corrected.z.bits.size
+        return self.estimate.sample_z + self.verified.z.bits.size + self.verified.z.revealed
 
     @property
     def known_x(self) -> int:
         """Bits in X whose errors were counted."""
-        return self.estimate.sample_x + self.corrected.x.bits.size
+        return self.estimate.sample_x + self.verified.x.bits.size + self.verified.x.revealed
 
 
 def alice(
@@ -73,8 +73,8 @@ def alice(
         QberTooHigh, KeyTooShort: no key from this block.
     """
     z, x = lengths(evidence, params)
-    seed_z = PaSeed.draw(evidence.corrected.z.bits, secrets)
-    seed_x = PaSeed.draw(evidence.corrected.x.bits, secrets)
+    seed_z = PaSeed.draw(evidence.verified.z.bits, secrets)
+    seed_x = PaSeed.draw(evidence.verified.x.bits, secrets)
     refill_alice, refill_bob = _refill(vault, z.secret_bits + x.secret_bits)
     message = Amplify(seed_z.to_bytes(), seed_x.to_bytes(), z.secret_bits, x.secret_bits, refill_alice, refill_bob)
     yield from send(message)
@@ -93,8 +93,8 @@ def bob(evidence: Evidence, params: SessionParameters, start: SessionStart, numb
     pads = (message.refill_alice, message.refill_bob)
     if min(pads) < 0 or PAD_BITS * sum(pads) > z.secret_bits + x.secret_bits:
         raise RemoteProtocolError(f"a refill of {pads[0]} + {pads[1]} pads does not fit the block")
-    seed_z = PaSeed.received(evidence.corrected.z.bits, message.seed_z)
-    seed_x = PaSeed.received(evidence.corrected.x.bits, message.seed_x)
+    seed_z = PaSeed.received(evidence.verified.z.bits, message.seed_z)
+    seed_x = PaSeed.received(evidence.verified.x.bits, message.seed_x)
     return _block(evidence, params, (z, x), (seed_z, seed_x), message, start, number)
 
 
@@ -105,10 +105,10 @@ def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, K
         QberTooHigh: the exact counts are above the limit. KeyTooShort: not one bit in both together.
     """
     check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / evidence.known_x, params.qber_limit)
-    z, x, told = evidence.corrected.z, evidence.corrected.x, evidence.verified
+    z, x = evidence.verified.z, evidence.verified.x
     from_z, from_x = both_bases_key_length(
-        _counts(z, told.bits_z, evidence.known_x, evidence.errors_x),
-        _counts(x, told.bits_x, evidence.known_z, evidence.errors_z),
+        _counts(z, evidence.known_x + x.dropped, evidence.errors_x + x.dropped),
+        _counts(x, evidence.known_z + z.dropped, evidence.errors_z + z.dropped),
         params.eps_sec,
     )
     if from_z.secret_bits + from_x.secret_bits == 0:
@@ -116,14 +116,33 @@ def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, K
     return from_z, from_x
 
 
-def _counts(string: CorrectedString, verify_bits: int, tested: int, errors: int) -> BasisCounts:
+def _counts(key: VerifiedString, tested: int, errors: int) -> BasisCounts:
     return BasisCounts(
-        key_bits=string.bits.size,
+        key_bits=key.bits.size,
         test_bits=tested,
         test_errors=errors,
-        leak_ec_bits=string.leak_bits,
-        verify_bits=verify_bits,
+        leak_ec_bits=key.leak_bits,
+        verify_bits=key.verify_bits,
+        left_out_bits=key.revealed + key.dropped,
     )
+
+
+def label(model: LeakModel, *, two_way: bool, simulated: bool) -> str:
+    """What is claimed of a block's key, and on which assumptions.
+
+    Counting one direction of a two-way protocol takes for granted that Bob's answers tell Eve nothing. That is
+    nothing that we could argue, so the key is then not called composable, though it is as long as under
+    ERROR_PATTERN_PUBLIC, whose argument covers it.
+    """
+    claims = {
+        LeakModel.ERROR_PATTERN_PUBLIC: f"composable: {CLAIM}, error pattern public",
+        LeakModel.BOTH_DIRECTIONS: f"composable: {CLAIM}, disclosures of both directions charged",
+        LeakModel.ONE_WAY_PARITIES: f"composable: {CLAIM}, one-way error correction",
+    }
+    claim = claims[model]
+    if model is LeakModel.ONE_WAY_PARITIES and two_way:
+        claim = f"conditional on Bob's answers telling nothing, which is assumed: {CLAIM}"
+    return claim + ("; simulated source" if simulated else "")
 
 
 def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
@@ -147,7 +166,8 @@ def _block(
     start: SessionStart,
     number: int,
 ) -> SecretBlock:
-    z, x = evidence.corrected.z, evidence.corrected.x
+    verified = evidence.verified
+    z, x = verified.z, verified.x
     key = np.concatenate(
         [amplify(z.bits, found[0].secret_bits, seeds[0]), amplify(x.bits, found[1].secret_bits, seeds[1])]
     )
@@ -157,26 +177,33 @@ def _block(
         detections=evidence.sifted.detections,
         double_clicks=evidence.sifted.double_clicks,
         coincidences=evidence.sifted.coincidences,
-        sifted_z=evidence.estimate.sample_z + z.bits.size + z.dropped,
-        sifted_x=evidence.estimate.sample_x + x.bits.size + x.dropped,
+        sifted_z=evidence.known_z + z.dropped,
+        sifted_x=evidence.known_x + x.dropped,
         sample_z=evidence.estimate.sample_z,
         sample_x=evidence.estimate.sample_x,
+        frames=z.frames + x.frames,
+        failed_frames=z.failed_frames + x.failed_frames,
+        revealed_z=z.revealed,
+        revealed_x=x.revealed,
         errors_z=evidence.errors_z,
         errors_x=evidence.errors_x,
         dropped_z=z.dropped,
         dropped_x=x.dropped,
         leak_ec_bits=z.leak_bits + x.leak_bits,
         ec_limit_bits=z.limit_bits + x.limit_bits,
-        verify_bits=evidence.verified.bits_z + evidence.verified.bits_x,
-        rounds=evidence.corrected.rounds,
+        verify_bits=z.verify_bits + x.verify_bits,
+        rounds=verified.rounds,
         phase_errors_z=found[0].phase_errors,
         phase_errors_x=found[1].phase_errors,
         secret_bits=int(key.size),
         delivered_bits=int(key.size) - refill_bits,
         auth_bits_refilled=refill_bits,
         eps_sec=params.eps_sec,
-        eps_cor=params.eps_cor,
-        label=LABEL + ("; simulated source" if start.simulated else ""),
+        eps_cor=verified.eps_cor,
+        label=label(params.leak_model, two_way=verified.two_way, simulated=start.simulated),
+        reconciliation=verified.choice.method.value,
+        reconciliation_reason=verified.choice.reason,
+        leak_model=params.leak_model.value,
         alarms=evidence.sifted.alarms,
     )
     return SecretBlock(

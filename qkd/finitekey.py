@@ -19,10 +19,17 @@ double clicks given random bits.
 Both bases give key: Z bits are tested by the X bits and the other way round. Each statement treats the other basis's
 raw bits as public, so the two keys together are (eps_z + eps_x)-secret and each pays for its own disclosures only.
 
+Bits that are measured but not kept. A string of the key's basis may lose bits after its errors were seen: frames that
+fail verification, and what the framing leaves over. Which ones may depend on bit errors and so, at worst, on phase
+errors. B is therefore taken for the whole string, and all the phase errors it allows are placed among the bits that
+are kept. Test bits that nobody looked at count as wrong. (The sample of the estimation needs no such care: it is drawn
+at random.)
+
 What two-way error correction costs. Alice's disclosed parities are charged in full. Bob's answers say only where the
 strings differ, and the whole error pattern is taken as public: it is what Z (x) Z measures on each pair, which commutes
 with the X (x) X that phase errors are, so Eve's knowing it leaves the bound on phase errors where it is and nothing is
 charged for it. (That counting one direction needs such an argument: Tupkary, Luetkenhaus, PR Applied 20:064040, 2023.)
+This is the leak model error_pattern_public of `qkd.reconciliation.ledger`; under the others the caller charges more.
 
 Both stations compute the same integer on any IEEE 754 machine: see `qkd.kernels.tail`. Roundings lean to the shorter
 key, by margins that dwarf the arithmetic's error.
@@ -64,6 +71,8 @@ class BasisCounts:
         test_errors: errors found among those.
         leak_ec_bits: parities of the key bits that error correction disclosed; the error pattern is public anyway.
         verify_bits: bits that verification disclosed about them.
+        left_out_bits: bits of this basis that were corrected or sifted with the key bits but are not kept, unless they
+            were taken out at random.
 
     Raises:
         ParameterError: a count is negative, too large, or more errors than bits.
@@ -74,9 +83,10 @@ class BasisCounts:
     test_errors: int
     leak_ec_bits: int
     verify_bits: int
+    left_out_bits: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("key_bits", "test_bits", "leak_ec_bits", "verify_bits"):
+        for name in ("key_bits", "test_bits", "leak_ec_bits", "verify_bits", "left_out_bits"):
             check_range(name, getattr(self, name), 0, LARGEST_BLOCK)
         check_range("test_errors", self.test_errors, 0, self.test_bits)
 
@@ -87,7 +97,7 @@ class KeyLength:
 
     Attributes:
         raw: the formula's floor; negative when the block is too small or too noisy.
-        phase_errors: bound on the phase errors of the key bits.
+        phase_errors: bound on the phase errors of the key bits and those left out together.
         eps_sm, eps_pa: smoothing and privacy-amplification parameters; eps_sec = 2 eps_sm + eps_pa.
     """
 
@@ -166,7 +176,7 @@ def basis_key_length(counts: BasisCounts, eps_sec: float) -> KeyLength:
     lengths = []
     for share in PA_SHARES:
         eps_sm, eps_pa = eps_sec * (1.0 - share) / 2.0, eps_sec * share
-        e = phase_error_bound(counts.key_bits, counts.test_bits, counts.test_errors, eps_sm)
+        e = phase_error_bound(counts.key_bits + counts.left_out_bits, counts.test_bits, counts.test_errors, eps_sm)
         raw = key_length(counts.key_bits, e, disclosed, eps_pa)
         lengths.append(KeyLength(raw=raw, phase_errors=e, eps_sm=eps_sm, eps_pa=eps_pa))
     return max(lengths, key=lambda length: length.raw)

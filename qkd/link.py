@@ -101,7 +101,7 @@ class Link:
         )
         bob = Engine(
             Role.BOB,
-            bbm92.bob(self.bob.station, self.params, self.bob.vault, start, number, at_bob),
+            bbm92.bob(self.bob.station, self.params, self.bob.secrets, self.bob.vault, start, number, at_bob),
             at_bob,
         )
         MemoryLine(alice, bob, self.alice.source, self.bob.source, self.tamper).run()

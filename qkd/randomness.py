@@ -5,9 +5,11 @@
   rule that any second implementation can follow.
 * The third kind, simulation, is an explicit `np.random.Generator` and never meets a key: it has no `SecretBits` type.
 
-Expansion rule: the byte stream is SHAKE-256(seed || label), where label is ASCII. Bits are its bytes, most
-significant bit first. A permutation of n is Fisher-Yates from the top: for i = n-1 .. 1, j = uniform(i+1) and entries
-i and j swap; uniform(m) takes successive little-endian uint32 words w and rejects w >= floor(2^32/m)*m, else w mod m.
+Expansion rule: the byte stream is the ChaCha20 key stream (RFC 8439, section 2.4; block counter from 0, nonce 0) under
+the key SHA-256(seed || label), where label is ASCII. Bits are its bytes, most significant bit first. A permutation of n
+is Fisher-Yates from the top: for i = n-1 .. 1, j = uniform(i+1) and entries i and j swap; uniform(m) takes successive
+little-endian uint32 words w and rejects those with w m mod 2^32 < 2^32 mod m, else it is floor(w m / 2^32) (Lemire, ACM
+Trans. Model. Comput. Simul. 29:3, 2019).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from qkd.bits import Bits
 from qkd.errors import ParameterError
@@ -61,8 +64,9 @@ def take_bits(source: SecretBits, count: int) -> Bits:
 
 
 def expand_bytes(seed: bytes, label: str, count: int) -> bytes:
-    """The first `count` bytes of SHAKE-256(seed || label)."""
-    return hashlib.shake_256(seed + label.encode("ascii")).digest(count)
+    """The first `count` bytes of the stream of this seed and label; less than 256 GiB of it exist."""
+    key = hashlib.sha256(seed + label.encode("ascii")).digest()
+    return Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(count))
 
 
 def expand_bits(seed: bytes, label: str, count: int) -> Bits:

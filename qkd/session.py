@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 import msgspec
 
 from distribution.states import BellState
 from distribution.units import PS_PER_S
 from qkd.errors import ParameterError
+from qkd.reconciliation.choice import Method
+from qkd.reconciliation.ledger import LeakModel
 
 
 class Protocol(Enum):
@@ -39,8 +42,11 @@ class SessionParameters:
         least_block_bits: a last, shorter block is tried from this many on.
         sample_fraction: share of each basis that is revealed to size the error correction and to stop early.
         qber_limit: abort above this error rate in either basis.
-        cascade: preset of the error correction.
-        verify_bits: tag length of the error verification, per basis.
+        reconciliation: method of the error correction, or AUTO: Alice chooses block by block.
+        reconciliation_seconds: AUTO takes the method that discloses least of those that finish a block in this time, or
+            in the time that the block took to detect if that is less: error correction must keep up.
+        leak_model: what of the error correction's disclosures is charged to the key, under which assumption.
+        verify_bits: tag length of the error verification, per frame.
         eps_sec: secrecy parameter of a block's key (both bases together).
     """
 
@@ -56,7 +62,9 @@ class SessionParameters:
     least_block_bits: int = 5_000
     sample_fraction: float = 0.01
     qber_limit: float = 0.11
-    cascade: str = "fast"
+    reconciliation: Method = Method.AUTO
+    reconciliation_seconds: float = 5.0
+    leak_model: LeakModel = LeakModel.ERROR_PATTERN_PUBLIC
     verify_bits: int = 64
     eps_sec: float = 1e-10
 
@@ -72,6 +80,7 @@ class SessionParameters:
             ("least_block_bits", self.least_block_bits, 1000, self.block_bits),
             ("sample_fraction", self.sample_fraction, 1e-4, 0.5),
             ("qber_limit", self.qber_limit, 1e-3, 0.25),
+            ("reconciliation_seconds", self.reconciliation_seconds, 1e-3, 3600),
             ("verify_bits", self.verify_bits, 32, 256),
             ("eps_sec", self.eps_sec, 1e-30, 1e-2),
         ]
@@ -80,11 +89,6 @@ class SessionParameters:
                 raise ParameterError(f"{name} = {value} must be in {low} .. {high}")
         if self.verify_bits % 8:
             raise ParameterError(f"verify_bits = {self.verify_bits} must be a multiple of 8")
-
-    @property
-    def eps_cor(self) -> float:
-        """Chance that the two keys of a block differ unnoticed: one tag per basis."""
-        return 2.0 * 2.0**-self.verify_bits
 
     def to_json(self) -> bytes:
         """Canonical JSON of all fields: what the first message carries."""
@@ -100,15 +104,20 @@ class BlockReport:
         detections, double_clicks: this station's events and how many of them were multiple clicks.
         coincidences: events shared with the peer in any basis (known to Alice only; -1 at Bob).
         sifted_z, sifted_x: same-basis events; sample_z, sample_x: those revealed for estimation.
-        errors_z, errors_x: differing bits found, sample included; dropped_z, dropped_x: left over
+        frames, failed_frames: frames that were verified, and those of them that did not pass.
+        revealed_z, revealed_x: bits of the frames that did not pass, shown to all and no part of the key.
+        errors_z, errors_x: differing bits found, sample and revealed frames included; dropped_z, dropped_x: left over
             by the framing, their errors unknown.
-        leak_ec_bits, verify_bits: disclosed by error correction and verification; ec_limit_bits: what a perfect
-            one-way code would have disclosed at these error rates.
+        leak_ec_bits, verify_bits: disclosed by error correction and verification of the frames that passed, as the
+            leak model charges them; ec_limit_bits: what a perfect one-way code would have disclosed of these.
         rounds: messages that the error correction sent each way.
         phase_errors_z, phase_errors_x: upper bounds on the phase errors of the Z and the X string.
         secret_bits: what the finite-key bound gave; delivered_bits: what remained after the pad refill.
         auth_bits_used, auth_bits_refilled: one-time pad bits spent on tags, and bits put back.
         eps_sec, eps_cor, eps_auth: failure probabilities of this block's key.
+        label: what is claimed, and on which assumptions; of a sum, every label that occurs.
+        reconciliation: method of the error correction; of a sum, every one that occurs. reconciliation_reason: why, in
+            one line; of a sum, in the last block. leak_model: under which assumption disclosures were charged.
         alarms: side-channel monitors of this station that had raised an alarm by the end of the block; of a sum, of
             any block.
     """
@@ -121,6 +130,10 @@ class BlockReport:
     sifted_x: int = 0
     sample_z: int = 0
     sample_x: int = 0
+    frames: int = 0
+    failed_frames: int = 0
+    revealed_z: int = 0
+    revealed_x: int = 0
     errors_z: int = 0
     errors_x: int = 0
     dropped_z: int = 0
@@ -138,15 +151,21 @@ class BlockReport:
     eps_sec: float = 0.0
     eps_cor: float = 0.0
     eps_auth: float = 0.0
-    label: str = field(default="")
+    label: str = ""
+    reconciliation: str = ""
+    reconciliation_reason: str = ""
+    leak_model: str = ""
     alarms: tuple[str, ...] = ()
 
     def __add__(self, other: BlockReport) -> BlockReport:
         mine, theirs = asdict(self), asdict(other)
-        label = self.label or other.label
-        alarms = tuple(sorted({*self.alarms, *other.alarms}))
-        summed = {k: mine[k] + theirs[k] for k in mine if k not in ("block", "label", "alarms")}
-        return BlockReport(block=-1, label=label, alarms=alarms, **summed)
+        total: dict[str, Any] = {
+            "block": -1,
+            "reconciliation_reason": other.reconciliation_reason or self.reconciliation_reason,
+            "alarms": tuple(sorted({*self.alarms, *other.alarms})),
+        }
+        total |= {name: _listed(mine[name], theirs[name]) for name in ("label", "reconciliation", "leak_model")}
+        return BlockReport(**total, **{name: mine[name] + theirs[name] for name in mine if name not in total})
 
     @property
     def sifted_bits(self) -> int:
@@ -176,6 +195,11 @@ class BlockReport:
         return self.eps_sec + self.eps_cor + self.eps_auth
 
 
+def _listed(one: str, other: str) -> str:
+    """Every text that occurs in either list, in order."""
+    return " | ".join(dict.fromkeys(text for text in (*one.split(" | "), *other.split(" | ")) if text))
+
+
 def summarise(
     reports: list[BlockReport], *, protocol: str, simulated: bool, keys_match: bool, seconds: float
 ) -> dict[str, object]:
@@ -190,6 +214,11 @@ def summarise(
         "qber_x": total.qber_x,
         "f": total.f,
         "leak_ec_bits": total.leak_ec_bits,
+        "reconciliation": total.reconciliation,
+        "reconciliation_reason": total.reconciliation_reason,
+        "leak_model": total.leak_model,
+        "frames": total.frames,
+        "failed_frames": total.failed_frames,
         "secret_bits": total.secret_bits,
         "eps_total": total.eps_total,
         "auth_bits_used": total.auth_bits_used,

@@ -46,6 +46,7 @@ class SiftedBlock:
         coincidences: pairs in any bases (Alice), -1 at Bob, who is not told.
         ended: one of the taggers has no more.
         alarms: names of the monitors that have raised an alarm at this station so far.
+        seconds: how much of Bob's time the block took.
     """
 
     basis: Bits
@@ -55,6 +56,7 @@ class SiftedBlock:
     coincidences: int
     ended: bool
     alarms: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     def __len__(self) -> int:
         return int(self.bit.size)
@@ -71,14 +73,14 @@ class _Growing:
         self.bases: list[Bits] = []
         self.bits: list[Bits] = []
         self.size = self.detections = self.double_clicks = 0
-        self.coincidences = 0
+        self.coincidences = self.epochs = 0
 
     def keep(self, basis: Bits, bit: Bits) -> None:
         self.bases.append(basis)
         self.bits.append(bit)
         self.size += bit.size
 
-    def close(self, station: Station, *, coincidences: int, ended: bool) -> SiftedBlock:
+    def close(self, station: Station, params: SessionParameters, *, coincidences: int, ended: bool) -> SiftedBlock:
         empty = np.empty(0, np.uint8)
         return SiftedBlock(
             np.concatenate([empty, *self.bases]),
@@ -88,6 +90,7 @@ class _Growing:
             coincidences,
             ended,
             tuple(sorted({alarm.watch.value for alarm in station.alarms})),
+            self.epochs * params.epoch_s,
         )
 
 
@@ -98,6 +101,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     ended = False
     while block.size < params.block_bits and not ended:
         events = yield from _next_epoch(station, params)
+        block.epochs += 1
         block.detections += len(events)
         block.double_clicks += events.double_clicks
         pending = join_events(pending, events)
@@ -113,7 +117,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         station.sifted += index.size
         pending = NO_EVENTS
         ended = answer.ended
-    return block.close(station, coincidences=-1, ended=ended)
+    return block.close(station, params, coincidences=-1, ended=ended)
 
 
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
@@ -123,6 +127,7 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     ended = False
     while block.size < params.block_bits and not ended:
         theirs.extend((yield from receive(Detections)), params)
+        block.epochs += 1
         yield from _cover(station, params, theirs)
         _align_clock(station, params, theirs)
         if station.tracker is None:
@@ -141,7 +146,7 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         width, deltas = pack_ascending(index[same])
         yield from send(Kept(int(same.sum()), width, deltas, ended))
         theirs = _Announced(theirs)
-    return block.close(station, coincidences=block.coincidences, ended=ended)
+    return block.close(station, params, coincidences=block.coincidences, ended=ended)
 
 
 def _inversion(params: SessionParameters) -> Bits:

@@ -37,7 +37,7 @@ WORD_COST, LEVEL_COST, PRODUCT_COST = 0.002, 0.36, 0.7
 SHORTEST_TRANSFORM, LONGEST_TRANSFORM = 1 << 13, 1 << 20
 # Counts must stay below the modulus of the transform.
 LONGEST_INPUT = 1 << 30
-KNOWN_ANSWER = "4a20e0e50f9cc761b78bbd4c00"  # by galois: see tests/test_toeplitz.py
+KNOWN_ANSWER = "67972cada333c35c379e9f5b30"  # by galois: see tests/test_toeplitz.py
 
 
 def seed_length(input_bits: int) -> int:
@@ -73,7 +73,7 @@ def self_test() -> None:
     """Known answer of both computations, once per process: a miscompiled kernel must not make keys."""
     bits, seed = expand_bits(b"", "toeplitz input", 500), expand_bits(b"", "toeplitz seed", 499)
     words, transformed = bits[:100].copy(), bits[:100].copy()
-    _add_by_words(words, bits[100:][::-1], seed)
+    _add_by_words(words, bits[100:], seed)
     _add_by_transform(transformed, bits[100:][::-1], seed, _tiling(400, 100))
     for output in (words, transformed):
         if pack(output).hex() != KNOWN_ANSWER:
@@ -81,25 +81,29 @@ def self_test() -> None:
 
 
 def _hash(bits: Bits, length: int, seed: Bits) -> Bits:
-    text = bits[length:][::-1]
+    rest = bits[length:]
     output = bits[:length].copy()
-    if not length or not text.size:
+    if not length or not rest.size:
         return output
-    tiling = _tiling(text.size, length)
-    if WORD_COST * text.size * length < tiling.cost:
-        _add_by_words(output, text, seed)
+    tiling = _tiling(rest.size, length)
+    if WORD_COST * rest.size * length < tiling.cost:
+        _add_by_words(output, rest, seed)
     else:
-        _add_by_transform(output, text, seed, tiling)
+        _add_by_transform(output, rest[::-1], seed, tiling)
     return output
 
 
-def _add_by_words(output: Bits, text: Bits, seed: Bits) -> None:
-    words = -(-text.size // 64)
-    ntt.slide(_words(seed, words + -(-output.size // 64)), _words(text, words), output)
+def _add_by_words(output: Bits, rest: Bits, seed: Bits) -> None:
+    """output[i] ^= sum_j seed[i + j] rest[-1 - j]."""
+    words = -(-rest.size // 64)
+    # Packed from the far end and the bytes turned about: packing a reversed view takes thirty times as long.
+    backwards = np.packbits(np.concatenate([np.zeros(-rest.size % 8, np.uint8), rest]))[::-1]
+    ntt.slide(
+        _words(np.packbits(seed, bitorder="little"), words + -(-output.size // 64)), _words(backwards, words), output
+    )
 
 
-def _words(bits: Bits, count: int) -> npt.NDArray[np.uint64]:
-    packed = np.packbits(bits, bitorder="little")
+def _words(packed: Bits, count: int) -> npt.NDArray[np.uint64]:
     return np.frombuffer(packed.tobytes().ljust(8 * count, b"\0"), "<u8").astype(np.uint64)
 
 

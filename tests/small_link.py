@@ -15,12 +15,20 @@ from distribution.tags import TimeTags
 from qkd.block import SecretBlock
 from qkd.link import Link, Side
 from qkd.randomness import FixedBits
+from qkd.reconciliation.choice import Method
 from qkd.session import SessionParameters
 from qkd.testing import MemoryVault
 from qkd.transport.memory import Tamper, untouched
 
 PRE_SHARED = FixedBits("small link").take_bytes(16384)
-PARAMS = SessionParameters(epoch_s=0.02, clock_uncertainty_s=0.2, block_bits=6000, least_block_bits=3000, eps_sec=1e-8)
+PARAMS = SessionParameters(
+    epoch_s=0.02,
+    clock_uncertainty_s=0.2,
+    block_bits=6000,
+    least_block_bits=3000,
+    eps_sec=1e-8,
+    reconciliation=Method.CASCADE_FAST,  # few messages: many tests run through all of them
+)
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 
 from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
+from qkd.distillation import label
 from qkd.errors import (
     AuthenticationError,
     ClockNotFound,
@@ -24,8 +25,12 @@ from qkd.exchange.messages import Detections, Tag
 from qkd.exchange.steps import Role
 from qkd.link import Link, Side, run_to_end
 from qkd.randomness import FixedBits
-from qkd.session import SessionParameters
+from qkd.reconciliation.choice import Method
+from qkd.reconciliation.ledger import LeakModel
+from qkd.reconciliation.methods import METHODS
+from qkd.session import BlockReport, SessionParameters
 from qkd.testing import MemoryVault
+from tests.overlooking import Places, overlooking
 from tests.reference.finitekey import key_length as reference_length
 from tests.reference.finitekey import ln_tail_large
 from tests.small_link import PARAMS, PRE_SHARED, same_blocks, small_link, tags
@@ -57,14 +62,15 @@ def test_the_report_adds_up_and_both_sides_agree_on_it() -> None:
     assert 1.0 < ours.f < 1.35
 
 
-def slow_length(key_bits: int, tested: int, errors: int, eps_sec: float) -> int:
+def slow_length(key_bits: int, left_out: int, tested: int, errors: int, eps_sec: float) -> int:
     """Best length over the documented grid of splits, undisclosed, from the 60-digit reference."""
+    population = key_bits + left_out
 
     def phase_errors(eps: float) -> int:
-        low, high = 0, key_bits
+        low, high = 0, population
         while high - low > 1:
             middle = (low + high) // 2
-            tail = ln_tail_large(errors, key_bits + tested, middle + 1 + errors, tested)
+            tail = ln_tail_large(errors, population + tested, middle + 1 + errors, tested)
             low, high = (low, middle) if tail <= 2 * mp.log(eps) else (middle, high)
         return high
 
@@ -72,15 +78,91 @@ def slow_length(key_bits: int, tested: int, errors: int, eps_sec: float) -> int:
     return max(reference_length(key_bits, phase_errors(sm), 0, pa) for sm, pa in splits)
 
 
-def test_the_secret_length_is_the_bound_on_these_counts() -> None:
-    """Recomputed from the report alone in 60-digit arithmetic; our floats give away at most a bit per basis."""
-    link, _, _ = small_link()
-    r = next(link.blocks())[0].block.report
-    known = {"z": r.sifted_z - r.dropped_z, "x": r.sifted_x - r.dropped_x}
-    from_z = slow_length(known["z"] - r.sample_z, known["x"], r.errors_x, PARAMS.eps_sec / 2)
-    from_x = slow_length(known["x"] - r.sample_x, known["z"], r.errors_z, PARAMS.eps_sec / 2)
+def assert_length_is_the_bound(r: BlockReport, eps_sec: float = PARAMS.eps_sec) -> None:
+    """Recomputed from the report alone in 60-digit arithmetic; our floats give away at most a bit per basis.
+
+    What is left out of a basis's key keeps its phase errors in the key; dropped bits count as wrong in the test.
+    """
+    known = {"z": r.sifted_z, "x": r.sifted_x}
+    left_out = {"z": r.revealed_z + r.dropped_z, "x": r.revealed_x + r.dropped_x}
+    key = {"z": known["z"] - r.sample_z - left_out["z"], "x": known["x"] - r.sample_x - left_out["x"]}
+    from_z = slow_length(key["z"], left_out["z"], known["x"], r.errors_x + r.dropped_x, eps_sec / 2)
+    from_x = slow_length(key["x"], left_out["x"], known["z"], r.errors_z + r.dropped_z, eps_sec / 2)
     expected = from_z + from_x - r.leak_ec_bits - r.verify_bits
     assert expected - 2 <= r.secret_bits <= expected
+
+
+def test_the_secret_length_is_the_bound_on_these_counts() -> None:
+    link, _, _ = small_link()
+    assert_length_is_the_bound(next(link.blocks())[0].block.report)
+
+
+FRAME_BITS = 450  # about seven frames in each basis of the small link
+
+
+@pytest.mark.parametrize("failing", [{}, {2: (0, 7)}, {9: (3, 4)}, {0: (1, 2), 8: (5, 6), 12: (100, 200)}])
+def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, failing: Places) -> None:
+    params = replace(PARAMS, eps_sec=1e-4)
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing, FRAME_BITS))
+    link, alice, bob = small_link(params)
+    at_alice, at_bob = next(link.blocks())
+    ours, theirs = at_alice.block.report, at_bob.block.report
+    own = {"detections": 0, "double_clicks": 0, "coincidences": 0}
+    assert replace(ours, **own) == replace(theirs, **own)
+    assert same_blocks(alice, bob)
+    assert ours.frames >= 13
+    assert ours.failed_frames == len(failing)
+    assert bool(ours.revealed_z + ours.revealed_x) == bool(failing)
+    assert ours.revealed_z + ours.revealed_x <= FRAME_BITS * len(failing)
+    assert ours.dropped_z + ours.dropped_x > 0
+    assert ours.eps_cor == ours.frames * 2.0**-64
+    assert ours.verify_bits == 64 * (ours.frames - len(failing))
+    assert_length_is_the_bound(ours, params.eps_sec)
+
+
+def test_failed_frames_shorten_the_key_and_change_no_error_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports = []
+    for failing in ({}, {2: (0, 7)}, {2: (0, 7), 9: (3, 4)}):
+        monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing, FRAME_BITS))
+        link, _, _ = small_link(replace(PARAMS, eps_sec=1e-4))
+        reports.append(next(link.blocks())[0].block.report)
+    assert len({(r.errors_z, r.errors_x, r.sifted_z, r.sifted_x) for r in reports}) == 1
+    lengths = [r.secret_bits for r in reports]
+    assert lengths == sorted(set(lengths), reverse=True)
+
+
+@pytest.mark.parametrize("model", list(LeakModel))
+def test_the_label_says_which_leak_model_and_what_is_assumed(model: LeakModel) -> None:
+    params = replace(PARAMS, block_bits=12_000, eps_sec=1e-4, leak_model=model)
+    link, _, _ = small_link(params)
+    report = next(link.blocks())[0].block.report
+    assert report.leak_model == model.value
+    assert report.reconciliation == "cascade/fast"
+    said = {
+        LeakModel.ERROR_PATTERN_PUBLIC: "composable: ",
+        LeakModel.BOTH_DIRECTIONS: "composable: ",
+        LeakModel.ONE_WAY_PARITIES: "conditional on Bob's answers telling nothing, which is assumed: ",
+    }
+    assert report.label.startswith(said[model])
+
+
+def test_one_way_correction_needs_no_assumption_under_one_way_parities() -> None:
+    assert label(LeakModel.ONE_WAY_PARITIES, two_way=False, simulated=False).startswith("composable: ")
+    assert len({label(m, two_way=w, simulated=False) for m in LeakModel for w in (True, False)}) == 4
+
+
+def test_charging_both_directions_costs_what_was_said() -> None:
+    """On the same strings: the parities once more, and Bob's word on each frame."""
+    reports = {}
+    for model in LeakModel:
+        params = replace(PARAMS, block_bits=12_000, eps_sec=1e-4, leak_model=model)
+        reports[model] = next(small_link(params)[0].blocks())[0].block.report
+    usual, both = reports[LeakModel.ERROR_PATTERN_PUBLIC], reports[LeakModel.BOTH_DIRECTIONS]
+    assert both.leak_ec_bits == 2 * usual.leak_ec_bits
+    answers = both.verify_bits - usual.verify_bits
+    assert answers == 2 * (1 + 13)  # a frame of 4096 .. 8191 bits in each basis
+    assert both.secret_bits == usual.secret_bits - usual.leak_ec_bits - answers
+    assert reports[LeakModel.ONE_WAY_PARITIES].secret_bits == usual.secret_bits - answers
 
 
 def test_transcripts_are_equal_at_both_ends() -> None:

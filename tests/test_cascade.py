@@ -5,7 +5,6 @@ Expected messages come from tests/reference/cascade.py, the rank of what was dis
 
 from __future__ import annotations
 
-import galois
 import numpy as np
 import pytest
 
@@ -24,7 +23,7 @@ from qkd.reconciliation.ledger import Ledger
 from tests.reference import cascade as reference
 
 FAST = PRESETS["fast"]
-SMALL = CascadePreset("small", first=0.85, second=4.5, later=(32,), masks=10, source="this test")
+SMALL = CascadePreset("small", first=0.9, second=4.0, limit=2, masks=10, frame_bits=256, source="this test")
 LABEL = "cascade test"
 SEED = FixedBits(LABEL).take_bytes(32)
 
@@ -34,6 +33,12 @@ def strings(lengths: list[int], qber: float, seed: int) -> tuple[list[np.ndarray
     rng = np.random.default_rng(seed)
     mine = [rng.integers(0, 2, n, dtype=np.uint8) for n in lengths]
     return mine, [bits ^ (rng.random(bits.size) < qber).astype(np.uint8) for bits in mine]
+
+
+def cuts(lengths: list[int], qber: float) -> list[tuple[reference.Cut, reference.Cut]]:
+    """How the small preset cuts frames, for the reference."""
+    pairs = [SMALL.cuts(n, qber) for n in lengths]
+    return [((a.log, a.wide, a.blocks), (b.log, b.wide, b.blocks)) for a, b in pairs]
 
 
 def talk(
@@ -101,9 +106,10 @@ def test_tiny_frames(n: int, errors: int) -> None:
 def test_without_errors_little_is_disclosed() -> None:
     alice, bob = strings([65_536], 0.0, seed=4)
     result = check(alice, bob, [0.0])
-    # Blocks of 1024, 4096 and 8192 bits, two of them inferred, and ten masks.
-    assert result.ledger.alice.tolist() == [64 + 15 + 7 + 10]
-    assert result.rounds == 4
+    # Error rate 0.1 % at least: 48 blocks of 1024 and 32 of 512 bits; 15 of 4096 and 2 of 2048, the last inferred;
+    # and 16 masks.
+    assert result.ledger.alice.tolist() == [48 + 32 + 15 + 2 - 1 + 16]
+    assert result.rounds == 3
 
 
 def test_bursts_cost_no_more_than_scattered_errors() -> None:
@@ -150,8 +156,7 @@ def test_every_message_is_that_of_the_slow_reference(trial: int) -> None:
     qber = float(rng.choice([0.0, 0.01, 0.05, 0.11]))
     prior = float(rng.choice([0.02, 0.06, 0.15]))
     alice, bob = strings(lengths, qber, seed=trial)
-    blocks = [SMALL.block_lengths(n, prior) for n in lengths]
-    expected = reference.reconcile(alice, bob, blocks, SMALL.masks, SEED)
+    expected = reference.reconcile(alice, bob, cuts(lengths, prior), SMALL.masks, SMALL.limit, SEED)
     _, theirs, said = talk(alice, bob, [prior] * len(lengths), SMALL)
     assert said[0] == (Role.ALICE, CascadeStart(SEED))
     assert [message for _, message in said[1::2]] == [Parities(bits) for bits in expected.parities]
@@ -161,21 +166,24 @@ def test_every_message_is_that_of_the_slow_reference(trial: int) -> None:
     assert [bits.tolist() for bits in theirs.strings] == [frame.bob for frame in expected.frames]
 
 
-@pytest.mark.parametrize("qber", [0.0, 0.02, 0.05, 0.11])
-def test_the_leak_covers_the_rank_of_what_was_disclosed(qber: float) -> None:
-    n, count = 240, 6
-    alice, bob = strings([n] * count, qber, seed=8)
-    blocks = [SMALL.block_lengths(n, max(qber, 0.01))] * count
-    outcome = reference.reconcile(alice, bob, blocks, SMALL.masks, SEED)
-    _, theirs, _ = talk(alice, bob, [max(qber, 0.01)] * count, SMALL)
+@pytest.mark.parametrize(("n", "qber"), [(64, 0.05), (240, 0.0), (240, 0.02), (240, 0.11), (512, 0.05)])
+def test_the_ledger_of_a_short_frame_is_the_rank_of_what_was_disclosed(n: int, qber: float) -> None:
+    alice, bob = strings([n] * 6, qber, seed=8)
+    prior = max(qber, 0.01)
+    outcome = reference.reconcile(alice, bob, cuts([n] * 6, prior), SMALL.masks, SMALL.limit, SEED)
+    _, theirs, _ = talk(alice, bob, [prior] * 6, SMALL)
+    assert theirs.ledger.alice.tolist() == [frame.rank for frame in outcome.frames]
+    assert theirs.ledger.bob.tolist() == theirs.ledger.alice.tolist()
+
+
+@pytest.mark.parametrize("qber", [0.01, 0.03, 0.08])
+def test_the_ledger_of_a_longer_frame_is_at_least_that_rank(qber: float) -> None:
+    alice, bob = strings([1000] * 4, qber, seed=8)
+    outcome = reference.reconcile(alice, bob, cuts([1000] * 4, qber), SMALL.masks, SMALL.limit, SEED)
+    _, theirs, _ = talk(alice, bob, [qber] * 4, SMALL)
     for frame, leak in zip(outcome.frames, theirs.ledger.alice.tolist(), strict=True):
-        forms = np.zeros((len(frame.forms), n), np.uint8)
-        for row, form in zip(forms, frame.forms, strict=True):
-            row[form] = 1
-        rank = int(np.linalg.matrix_rank(galois.GF2(forms)))
-        assert rank <= leak
-        # What is counted twice are single bits that two passes ask for; there are few until most errors are found.
-        assert leak <= 1.2 * rank + 2
+        # 0.2 to 0.5 % above it in the mean of 8 such frames; chance dependences are rarer still in longer ones.
+        assert frame.rank <= leak <= 1.03 * frame.rank + 2
 
 
 def test_both_passes_and_masks_follow_the_seed() -> None:
@@ -198,10 +206,12 @@ def test_both_passes_and_masks_follow_the_seed() -> None:
         lambda: Frame(np.zeros(8, np.int64), 0.01),
         lambda: Frame(np.zeros(8, np.uint8), -0.1),
         lambda: Frame(np.zeros(8, np.uint8), float("nan")),
-        lambda: CascadePreset("x", 0.0, 4.0, (), 10, ""),
-        lambda: CascadePreset("x", 1.0, 4.0, (1,), 10, ""),
-        lambda: CascadePreset("x", 1.0, 4.0, (), 0, ""),
-        lambda: CascadePreset("x", 1.0, 4.0, (), 65, ""),
+        lambda: CascadePreset("x", 0.0, 4.0, 1, 10, 65536, ""),
+        lambda: CascadePreset("x", 1.0, float("inf"), 1, 10, 65536, ""),
+        lambda: CascadePreset("x", 1.0, 4.0, 0, 10, 65536, ""),
+        lambda: CascadePreset("x", 1.0, 4.0, 1, 0, 65536, ""),
+        lambda: CascadePreset("x", 1.0, 4.0, 1, 65, 65536, ""),
+        lambda: CascadePreset("x", 1.0, 4.0, 1, 10, 0, ""),
         lambda: next(cascade.alice([], FAST, FixedBits(LABEL))),
         lambda: next(cascade.bob([], FAST)),
         lambda: binary_entropy(1.5),
@@ -254,45 +264,56 @@ def test_a_peer_that_makes_bits_up_ends_in_one_of_our_errors(length: int, role: 
     frames = [Frame(rng.integers(0, 2, length, dtype=np.uint8), 0.05)] * 3
     ours = schedule.Schedule(
         [frame.bits for frame in frames],
-        np.array([FAST.block_lengths(length, 0.05)] * 3, np.int64),
+        [FAST.cuts(length, 0.05)] * 3,
         FAST.masks,
+        FAST.limit,
         SEED,
         corrects=role is Role.BOB,
     )
     outcome = "ended"
     try:
         while ours.next_round():
-            size = ours.ask().size
+            size = (ours.ask().size + 7) // 8
             made_up = {"random": rng.bytes(size), "ones": b"\xff" * size, "zeros": bytes(size)}[pattern]
-            ours.apply(np.frombuffer(made_up, np.uint8))
+            ours.apply(np.unpackbits(np.frombuffer(made_up, np.uint8), count=ours.ask().size))
     except ReconciliationFailed:
-        outcome = "failed"
-    assert outcome == ("ended" if pattern == "zeros" else "failed")
+        outcome = "contradiction"
+    if pattern == "zeros":
+        assert outcome == "ended"
+        assert (ours.errors == 0).all()
+    elif pattern == "ones":
+        assert outcome == "contradiction"
+    # Random answers end as a contradiction or as frames given up; neither asks for more than the frames can disclose.
     assert ours.rounds <= length + schedule.LEAK_SLACK_BITS
-    assert (ours.leak_bits <= length + schedule.LEAK_SLACK_BITS).all()
+    assert (ours.leak_bits <= length + schedule.LEAK_SLACK_BITS + FAST.masks).all()
+
+
+def play(length: int, masks: int, answers: list[bytes]) -> str:
+    """The message of the contradiction that these differences end in."""
+    pair = (schedule.Cut.near(2, length), schedule.Cut.near(2, length))
+    ours = schedule.Schedule([np.zeros(length, np.uint8)], [pair], masks, 1, SEED, corrects=True)
+    said = iter(answers)
+    try:
+        while ours.next_round():
+            ours.apply(ours.check(next(said, b"\x80")))
+    except ReconciliationFailed as error:
+        return str(error)
+    return "no error"
 
 
 @pytest.mark.parametrize(
     ("length", "answers"),
     [
         # Pass 0 finds one error of two bits and so knows both; then every mask is said to differ.
-        (2, [b"\x80", b"\x80", b"", b"\xff" * 8]),
-        # The only bit is known to be right; about half of the 64 masks are empty, and yet said to differ.
-        (1, [b"\x00", b"", b"\xff" * 8]),
+        (2, [b"\x80", b"\x80", b"\xff" * 4]),
+        # The only bit is known to be right; about half of the 32 masks are empty, and yet said to differ.
+        (1, [b"\x00", b"\xff" * 4]),
+        # The only bit is wrong, and then its left half is said not to be.
+        (1, [b"\x80", b"\x00"]),
     ],
 )
 def test_a_difference_where_none_can_be_is_a_contradiction(length: int, answers: list[bytes]) -> None:
-    ours = schedule.Schedule([np.zeros(length, np.uint8)], np.array([[2, 2]], np.int64), 64, SEED, corrects=True)
-    queries = 0
-    message = "no error"
-    try:
-        while ours.next_round():
-            ours.ask()
-            ours.apply(ours.check(answers[queries] if queries < len(answers) else b"\x80"))
-            queries += 1
-    except ReconciliationFailed as error:
-        message = str(error)
-    assert "contradict" in message
+    assert "contradict" in play(length, 32, answers)
 
 
 def test_binary_entropy_at_known_points() -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
+from cli.session import command
 from distribution.formats.s15 import write_a1
 from distribution.tags import TimeTags
+from qkd.reconciliation.choice import Method
+from qkd.reconciliation.ledger import LeakModel
 from tests.commands import assert_refused, one_object, qkd
 from tests.small_link import tags
 
 FIELDS = {
     "schema", "protocol", "simulated", "keys_match", "sifted_bits", "qber_z", "qber_x", "f", "leak_ec_bits",
-    "secret_bits", "eps_total", "auth_bits_used", "seconds", "label",
+    "secret_bits", "eps_total", "auth_bits_used", "seconds", "label", "reconciliation", "reconciliation_reason",
+    "leak_model", "frames", "failed_frames",
 }  # fmt: skip
 
 
@@ -38,6 +43,32 @@ def test_two_files_become_keys(files: Path) -> None:
     assert report["secret_bits"] > 20_000
     assert 0.01 < report["qber_z"] < 0.03
     assert report["f"] >= 1
+    assert Method(report["reconciliation"]) is not Method.AUTO
+    assert "rounds at 0 ms" in report["reconciliation_reason"]
+    assert report["leak_model"] == "error_pattern_public"
+    assert report["frames"] == 2 * report["blocks"]
+    assert report["failed_frames"] == 0
+
+
+def test_method_and_leak_model_may_be_asked_for(files: Path) -> None:
+    arguments = ["session", "--alice", files / "alice.ts", "--bob", files / "bob.ts", "--json", "--block-bits", 50000]
+    usual = one_object(qkd(*arguments, "--reconciliation", "cascade/fast"))
+    done = qkd(*arguments, "--reconciliation", "cascade/fast", "--leak-model", "both_directions")
+    assert done.returncode == 0, done.stderr
+    charged = one_object(done)
+    for report in (usual, charged):
+        assert report["reconciliation"] == "cascade/fast"
+        assert report["reconciliation_reason"] == "set by the session's parameters"
+    assert charged["leak_model"] == "both_directions"
+    assert "both directions" in charged["label"]
+    assert charged["leak_ec_bits"] > 1.8 * usual["leak_ec_bits"]
+    assert charged["secret_bits"] < usual["secret_bits"]
+
+
+def test_the_options_name_every_method_and_model() -> None:
+    choices = {p.name: p.type.choices for p in command.params if isinstance(p.type, click.Choice)}
+    assert list(choices["reconciliation"]) == [method.value for method in Method]
+    assert set(choices["leak_model"]) == {model.value for model in LeakModel}
 
 
 def test_the_word_order_does_not_matter_and_stores_are_kept(files: Path, tmp_path: Path) -> None:
@@ -110,6 +141,8 @@ def test_bad_files_are_named_with_the_offset(files: Path, tmp_path: Path, spoil:
         ("--qber-limit", "0.4", "qber_limit"),
         ("--eps-sec", "2", "eps_sec"),
         ("--state", "ghz", "ghz"),
+        ("--reconciliation", "cascade", "cascade/fast"),
+        ("--leak-model", "none", "one_way_parities"),
         ("--alice", "missing.ts", "missing.ts"),
     ],
 )

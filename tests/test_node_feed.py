@@ -123,6 +123,8 @@ def test_two_nodes_with_simulated_taggers_make_keys_and_report_their_feeds(tmp_p
 class NoLine:
     """A line that nothing is sent over."""
 
+    round_trip_s = 0.0
+
     async def close(self) -> None:
         """Nothing to hang up."""
 

@@ -44,6 +44,20 @@ def test_both_keep_the_same_events() -> None:
     assert 0 < np.mean(alice.bit != bob.bit) < 0.05
 
 
+def test_both_know_how_long_the_block_took() -> None:
+    """Every announcement covers one epoch of Bob's time."""
+    announced = []
+
+    def listen(_sender: Role, encoded: bytes) -> list[bytes]:
+        if isinstance(decode(encoded), Detections):
+            announced.append(encoded)
+        return [encoded]
+
+    alice, bob = sift(tamper=listen)
+    assert alice.seconds == bob.seconds == pytest.approx(PARAMS.epoch_s * len(announced))
+    assert len(announced) > 1
+
+
 def test_an_anticorrelated_state_is_inverted_in_its_bases() -> None:
     """Told that the source makes psi-, Bob inverts both bases: what agreed then disagrees."""
     _, correlated = sift()

@@ -65,7 +65,7 @@ def test_transform_equals_words_on_large_blocks(n: int, length: int) -> None:
     text = bits[length:][::-1]
     transformed, words = bits[:length].copy(), bits[:1000].copy()
     toeplitz._add_by_transform(transformed, text, seed, toeplitz._tiling(text.size, length))
-    toeplitz._add_by_words(words, text, seed[: text.size + 999])
+    toeplitz._add_by_words(words, bits[length:], seed[: text.size + 999])
     assert (transformed[:1000] == words).all()
     for i in np.random.default_rng(1).integers(0, length, 50):
         assert transformed[i] == (int(bits[i]) + int((seed[i : i + text.size] & text).sum())) % 2

@@ -10,6 +10,14 @@ STAGES: dict[str, tuple[str, str]] = {
     "read": ("cli.bench.read", "Tag files of every format to time tags in memory."),
     "acquire": ("cli.bench.acquire", "Offset and drift of two unknown clocks, over a table of rates and drifts."),
     "match": ("cli.bench.match", "Coincidences; and the whole way from raw words to sifted bits."),
+    "reconcile": (
+        "cli.bench.reconcile",
+        "Error correction: leak, failures, rounds, bytes and speed at one error rate.",
+    ),
+    "reconcile-study": (
+        "cli.bench.reconcile_study",
+        "The same over error rates, frame lengths and presets, into files.",
+    ),
     "simulate": ("cli.bench.simulate", "Time tags of a simulated link with every effect switched on."),
 }
 

@@ -49,6 +49,16 @@ def kernel(function: F) -> F:
     return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
+def lean(function: F) -> F:
+    """Compile a loop that makes no arrays: as `kernel`, but array references are not counted.
+
+    Numba counts them with atomic instructions wherever an array is passed on inside a loop, which costs more than
+    the work of a loop that touches a few words at a time. Anything that would need the count is refused at
+    compilation.
+    """
+    return numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+
+
 def inlined(function: F) -> F:
     """Compile a helper that is called from the innermost loop of a kernel in the same file."""
     return numba.njit(nogil=True, error_model="numpy", inline="always")(function)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -78,6 +78,13 @@ class SampleAnswer(Message, frozen=True):
     bits_x: bytes
 
 
+class ReconciliationStart(Message, frozen=True):
+    """A>B: how this block is corrected, and in one line for people why; the method's own messages follow."""
+
+    method: str
+    reason: str
+
+
 class CascadeStart(Message, frozen=True):
     """A>B: the public seed of all permutations and masks of this block, drawn after sifting."""
 
@@ -123,18 +130,32 @@ class LdpcReveal(Message, frozen=True):
 
 
 class VerificationTags(Message, frozen=True):
-    """A>B: universal-hash tags of Alice's corrected strings, under a fresh public hash seed."""
+    """A>B: universal-hash tags of Alice's corrected frames, under a fresh public hash seed.
+
+    Each tag is packed to whole bytes; they follow one another in the order of the frames, Z first.
+    """
 
     seed: bytes
-    tag_z: bytes
-    tag_x: bytes
+    tags: bytes
 
 
 class VerificationResult(Message, frozen=True):
-    """B>A: whether Bob's strings give the same tags."""
+    """B>A: for each frame whether Bob's gives the same tag (a bit), and how many bits he corrected (4 bytes)."""
 
-    equal_z: bool
-    equal_x: bool
+    equal: bytes
+    errors: bytes
+
+
+class FailedFrames(Message, frozen=True):
+    """A>B: Alice's bits of the frames whose tags differ, one string in the order of the frames; they leave the key."""
+
+    bits: bytes
+
+
+class FailedErrors(Message, frozen=True):
+    """B>A: in how many bits each of these frames, as it was sifted, differs from Alice's (4 bytes a frame)."""
+
+    errors: bytes
 
 
 class Amplify(Message, frozen=True):
@@ -170,6 +191,7 @@ AnyMessage = (
     | Kept
     | SampleRequest
     | SampleAnswer
+    | ReconciliationStart
     | CascadeStart
     | Parities
     | ParityDifferences
@@ -178,6 +200,8 @@ AnyMessage = (
     | LdpcReveal
     | VerificationTags
     | VerificationResult
+    | FailedFrames
+    | FailedErrors
     | Amplify
     | Tag
     | Abort

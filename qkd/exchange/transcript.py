@@ -10,26 +10,27 @@ import hashlib
 
 from qkd.exchange.steps import Role
 
-_SENDER = {Role.ALICE: b"A", Role.BOB: b"B"}
-
 
 class Transcript:
     """The growing record of one block's conversation."""
 
     def __init__(self) -> None:
-        self._frames = bytearray()
+        self._parts: list[bytes] = []
+        self._length = 0
 
     def add(self, sender: Role, encoded: bytes) -> None:
         """Append one message as it travelled."""
-        self._frames += _SENDER[sender] + len(encoded).to_bytes(8, "big") + encoded
+        self._parts.append((b"A" if sender is Role.ALICE else b"B") + len(encoded).to_bytes(8, "big"))
+        self._parts.append(encoded)
+        self._length += 9 + len(encoded)
 
     def recorded(self) -> bytes:
         """All of it, as bytes."""
-        return bytes(self._frames)
+        return b"".join(self._parts)
 
     def digest(self) -> str:
         """SHA-256 of the transcript, hex: for vectors and logs, not for security."""
-        return hashlib.sha256(self._frames).hexdigest()
+        return hashlib.sha256(self.recorded()).hexdigest()
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return self._length

@@ -1,7 +1,8 @@
 """Permute up to 64 bit strings of one length at a time (loops of `qkd.reconciliation.schedule`).
 
 A slice is one uint64 per position whose bit f is frame f's bit there. One random 8-byte read then moves a position of
-all 64 frames, and a 64 x 64 bit transposition turns 64 slices back into one packed word per frame.
+all 64 frames, and a 64 x 64 bit transposition turns 64 slices back into one packed word per frame. For a few frames
+`gather_one` reads bit by bit: their packed strings stay in the cache, where 8 bytes a position would not.
 """
 
 from __future__ import annotations
@@ -9,48 +10,51 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from distribution.kernels._jit import kernel
+from distribution.kernels._jit import inlined, kernel, lean
 
-_LOW_HALF = np.uint64(0x00000000FFFFFFFF)
-_STRETCH = 2048  # slices that stay in the first-level cache while every frame adds its bits
+U64 = npt.NDArray[np.uint64]
+_ONE = np.uint64(1)
 
 
-@kernel
-def _transpose(block: npt.NDArray[np.uint64]) -> None:
-    """Transpose 64 x 64 bits in place: bit c of word r becomes bit r of word c (Warren, Hacker's Delight, 7-3)."""
-    j = np.int64(32)
-    m = _LOW_HALF
-    while j != 0:
-        k = np.int64(0)
-        while k < 64:
-            t = ((block[k] >> np.uint64(j)) ^ block[k + j]) & m
+@inlined
+def _swap(block: U64, j: int, mask: np.uint64) -> None:
+    """Exchange the j-bit columns that `mask` leaves out of the upper rows with those it picks of the lower ones."""
+    for first in range(0, 64, 2 * j):
+        for k in range(first, first + j):
+            t = ((block[k] >> np.uint64(j)) ^ block[k + j]) & mask
             block[k] ^= t << np.uint64(j)
             block[k + j] ^= t
-            k = (k + j + 1) & ~j
-        j >>= 1
-        m ^= m << np.uint64(j)
+
+
+@lean
+def _transpose(block: U64) -> None:
+    """Transpose 64 x 64 bits in place: bit c of word r becomes bit r of word c (Warren, Hacker's Delight, 7-3)."""
+    _swap(block, 32, np.uint64(0x00000000FFFFFFFF))
+    _swap(block, 16, np.uint64(0x0000FFFF0000FFFF))
+    _swap(block, 8, np.uint64(0x00FF00FF00FF00FF))
+    _swap(block, 4, np.uint64(0x0F0F0F0F0F0F0F0F))
+    _swap(block, 2, np.uint64(0x3333333333333333))
+    _swap(block, 1, np.uint64(0x5555555555555555))
 
 
 @kernel
-def slice_frames(
-    strings: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], slices: npt.NDArray[np.uint64]
-) -> None:
-    """Bit f of slices[i] becomes strings[offsets[f] + i]; `slices` starts as zeros."""
-    for start in range(0, slices.size, _STRETCH):
-        part = slices[start : start + _STRETCH]
-        for f in range(offsets.size):
-            shift = np.uint64(f)
-            bits = strings[offsets[f] + start : offsets[f] + start + part.size]
-            for i in range(part.size):
-                part[i] |= np.uint64(bits[i]) << shift
+def slice_frames(cells: U64, bases: npt.NDArray[np.int64], slices: U64) -> None:
+    """Bit f of slices[i] becomes bit i of frame f, counted from the lowest bit of cells[bases[f], 0].
+
+    `slices` has a whole number of words' entries.
+    """
+    block = np.zeros(64, np.uint64)
+    for w in range(slices.size // 64):
+        for f in range(bases.size):
+            block[f] = cells[bases[f] + w, 0]
+        block[bases.size :] = 0
+        _transpose(block)
+        slices[64 * w : 64 * w + 64] = block
 
 
 @kernel
 def gather_frames(
-    slices: npt.NDArray[np.uint64],
-    order: npt.NDArray[np.uint32],
-    bases: npt.NDArray[np.int64],
-    cells: npt.NDArray[np.uint64],
+    slices: U64, order: npt.NDArray[np.unsignedinteger], bases: npt.NDArray[np.int64], cells: U64
 ) -> None:
     """Bit j of frame f, counted from the lowest bit of cells[bases[f], 0], becomes bit f of slices[order[j]]."""
     block = np.zeros(64, np.uint64)
@@ -62,3 +66,14 @@ def gather_frames(
         _transpose(block)
         for f in range(bases.size):
             cells[bases[f] + w, 0] = block[f]
+
+
+@kernel
+def gather_one(cells: U64, source: int, order: npt.NDArray[np.unsignedinteger], target: int) -> None:
+    """The same for one frame, from the string that begins at cells[source, 0] to that at cells[target, 0]."""
+    for w in range((order.size + 63) // 64):
+        x = np.uint64(0)
+        for t in range(min(64, order.size - 64 * w)):
+            i = np.int64(order[64 * w + t])
+            x |= ((cells[source + (i >> 6), 0] >> np.uint64(i & 63)) & _ONE) << np.uint64(t)
+        cells[target + w, 0] = x

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from distribution.kernels._jit import kernel
 
+_LOW = np.uint64(0xFFFFFFFF)
+
 
 @kernel
 def fisher_yates(permutation: npt.NDArray[np.uint32], words: npt.NDArray[np.uint32]) -> int:
@@ -14,15 +16,16 @@ def fisher_yates(permutation: npt.NDArray[np.uint32], words: npt.NDArray[np.uint
     used = np.int64(0)
     for i in range(permutation.size - 1, 0, -1):
         m = np.uint64(i + 1)
-        limit = (np.uint64(1 << 32) // m) * m
         while True:
             if used >= words.size:
                 return -1
-            w = np.uint64(words[used])
+            product = np.uint64(words[used]) * m
             used += 1
-            if w < limit:
+            rest = product & _LOW
+            # 2^32 mod m is below m, so it need not be divided for unless the rest is.
+            if rest >= m or rest >= np.uint64(1 << 32) % m:
                 break
-        j = np.int64(w % m)
+        j = np.int64(product >> np.uint64(32))
         held = permutation[i]
         permutation[i] = permutation[j]
         permutation[j] = held

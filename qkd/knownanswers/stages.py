@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 
 from qkd import finitekey, privacy, verification
 from qkd.bits import Bits, pack
@@ -22,6 +21,7 @@ from qkd.knownanswers.frame import (
     Runner,
     bits_json,
     bits_of,
+    integers,
 )
 from qkd.randomness import expand_bits, expand_permutation
 from qkd.reconciliation import cascade
@@ -36,8 +36,9 @@ def _preset(parameters: Json) -> cascade.CascadePreset:
         "vector",
         parameters["first"],
         parameters["second"],
-        tuple(parameters["later"]),
+        parameters["limit"],
         parameters["masks"],
+        1 << 16,
         "a vector",
     )
 
@@ -74,7 +75,10 @@ def _cascade(group: Json, test: Json) -> Answer:
             "errors": result.errors.tolist(),
         },
         {
-            "blockLengths": [preset.block_lengths(n, q) for n, q in zip(sizes, qbers, strict=True)],
+            "blockLengths": [
+                [[cut.log, cut.wide, cut.blocks] for cut in preset.cuts(n, q)]
+                for n, q in zip(sizes, qbers, strict=True)
+            ],
             "parities": [m.bits.hex() for m in said[1::2]],  # type: ignore[attr-defined]
             "differences": [m.bits.hex() for m in said[2::2]],  # type: ignore[attr-defined]
         },
@@ -120,29 +124,37 @@ def _cascade_accumulated(group: Json, test: Json) -> Answer:
 
 
 def _verification(group: Json, test: Json) -> Answer:
-    tag_bits = group["parameters"]["tagBits"]
-
-    def strings(who: str) -> verification.Strings:
-        return bits_of(test[who]["z"]), bits_of(test[who]["x"])
-
+    """Both roles; Alice knows the numbers of corrected bits that are not -1."""
+    tag_length = group["parameters"]["tagLength"]
+    alice, bob, before = ([bits_of(bits) for bits in test[name]] for name in ("alice", "bob", "before"))
     talk = Conversation()
-    disclosed, theirs = talk.between(
-        verification.alice(strings("alice"), tag_bits, GivenBits([test["draw"]])),
-        verification.bob(strings("bob"), tag_bits),
+    ours, theirs = talk.between(
+        verification.alice(alice, integers(test["known"]), tag_length, GivenBits([test["draw"]])),
+        verification.bob(bob, before, tag_length),
     )
-    if disclosed != theirs:
-        raise Mismatch(f"the roles disagree on what was disclosed: {disclosed} and {theirs}")
-    tags = asdict(disclosed)
-    return Answer(
-        {"verifyBitsZ": tags["bits_z"], "verifyBitsX": tags["bits_x"]},
-        {"messages": [encoded.hex() for _, encoded in talk.messages]},
-    )
+    found, other = _found(ours), _found(theirs)
+    if found != other:
+        raise Mismatch(f"the roles disagree on the frames: {found} and {other}")
+    return Answer(found, {"messages": [encoded.hex() for _, encoded in talk.messages]})
+
+
+def _found(verdict: verification.Verdict) -> Json:
+    equal, errors, told = verdict.equal.tolist(), verdict.errors.tolist(), verdict.tag_bits.tolist()
+    return {"equal": equal, "errors": errors, "tagBits": told}
 
 
 def _verification_hostile(group: Json, test: Json) -> Answer:
-    strings = bits_of(test["bob"]["z"]), bits_of(test["bob"]["x"])
-    engine = Engine(Role.BOB, verification.bob(strings, group["parameters"]["tagBits"]), Transcript())
-    engine.receive(bytes.fromhex(test["received"]))
+    """One role against scripted messages; only errors are expected of it."""
+    role, tag_length = Role(test["role"]), group["parameters"]["tagLength"]
+    frames = [bits_of(bits) for bits in test["frames"]]
+    steps = (
+        verification.alice(frames, integers(test["known"]), tag_length, GivenBits([test["draw"]]))
+        if role is Role.ALICE
+        else verification.bob(frames, frames, tag_length)
+    )
+    engine = Engine(role, steps, Transcript())
+    for encoded in test["received"]:
+        engine.receive(bytes.fromhex(encoded))
     return Answer({})
 
 
@@ -223,6 +235,7 @@ def _key_length(group: Json, test: Json) -> Answer:
         test_errors=test["testErrors"],
         leak_ec_bits=test["leakEcBits"],
         verify_bits=test["verifyBits"],
+        left_out_bits=test.get("leftOutBits", 0),
     )
     best = finitekey.basis_key_length(counts, group["parameters"]["epsSec"])
     return Answer(

@@ -67,7 +67,7 @@ def play(recording: Recording, role: Role, *, exact: bool = True) -> tuple[Outco
     steps: Steps[Outcome] = (
         bbm92.alice(station, recording.params, secrets, vault, start, number, transcript)
         if role is Role.ALICE
-        else bbm92.bob(station, recording.params, vault, start, number, transcript)
+        else bbm92.bob(station, recording.params, secrets, vault, start, number, transcript)
     )
     source = TagReplay(decode_words(recording.tags[role]), simulated=True)
     outcome = replay.drive(Engine(role, steps, transcript), source)

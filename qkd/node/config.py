@@ -255,6 +255,9 @@ remote_saes = ["sae-b"]
 window_ps = 1000                  # coincidence window, full width
 block_bits = 200000               # sifted bits per block
 qber_limit = 0.11
+reconciliation = "auto"           # or one of cascade/fast|tight|serial|large, ldpc/one-way|blind
+reconciliation_seconds = 5.0      # auto: the method that discloses least of those that finish a block in this time,
+                                  # or in the time that it took to detect
 
 [monitors]                        # side-channel monitors of this station; the two ends may differ
 station_dead_ps = 0               # a tagger with one dead time for all its inputs: that time

@@ -100,7 +100,7 @@ class StationLoop:
         self.on_line("up", "")
         number = start.next_block
         while True:
-            outcome = await tcp.run(self._block(start, number, transcript), line, self.source)
+            outcome = await tcp.run(self._block(start, number, transcript, line.round_trip_s), line, self.source)
             self.on_block(outcome.block.report)
             if outcome.ended:
                 return True
@@ -123,11 +123,11 @@ class StationLoop:
             # TLS 1.3 tells a client only now that its certificate was refused.
             raise PeerUnreachable(f"no handshake: {error}; does the peer accept this certificate?") from error
 
-    def _block(self, start: SessionStart, number: int, transcript: Transcript) -> Engine[bbm92.Outcome]:
-        if self.role is Role.ALICE:
-            steps = bbm92.alice(self.station, self.params, self.secrets, self.vault, start, number, transcript)
-        else:
-            steps = bbm92.bob(self.station, self.params, self.vault, start, number, transcript)
+    def _block(
+        self, start: SessionStart, number: int, transcript: Transcript, round_trip_s: float
+    ) -> Engine[bbm92.Outcome]:
+        ours = (self.station, self.params, self.secrets, self.vault, start, number, transcript)
+        steps = bbm92.alice(*ours, round_trip_s) if self.role is Role.ALICE else bbm92.bob(*ours)
         return Engine(self.role, steps, transcript)
 
     async def attempt(self, line: Line) -> bool:

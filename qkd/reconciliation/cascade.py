@@ -1,12 +1,11 @@
 """Cascade: Bob's strings become Alice's by parities over a public line, in few rounds and with every bit counted.
 
-Brassard and Salvail, "Secret-key reconciliation by public discussion" (EUROCRYPT '93), with what was learnt since:
-longer blocks in the second pass, known sub-blocks used again, and random subsets instead of late passes. Alice sends
-parities, Bob answers with one bit each: does his differ. Both run `qkd.reconciliation.schedule` on these bits, so no
-address is ever sent. All frames of a batch move together: a round is one message each way, and Bob speaks last.
+Brassard and Salvail, "Secret-key reconciliation by public discussion" (EUROCRYPT '93), with what was learnt since: much
+longer blocks in the second pass, known sub-blocks used again, and random subsets instead of all later passes. Alice
+sends parities, Bob answers with one bit each: does his differ. Both run `qkd.reconciliation.schedule` on these bits,
+so no address is ever sent. All frames of a batch move together: a round is one message each way, and Bob speaks last.
 
-The leak counts Alice's parities. Bob's answers tell Eve where the strings differed, so the security argument must
-take the error pattern as public: the bound on phase errors does not lean on bit errors being unknown.
+The ledger counts Alice's parities. Bob's answers tell Eve where the strings differed; `LeakModel` says what that means.
 """
 
 from __future__ import annotations
@@ -15,15 +14,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from qkd.bits import pack
 from qkd.errors import ParameterError, RemoteProtocolError
 from qkd.exchange.messages import CascadeStart, Parities, ParityDifferences
 from qkd.exchange.steps import Steps, receive, send
 from qkd.randomness import SEED_BYTES, SecretBits
-from qkd.reconciliation.frame import Frame, Reconciled, check_batch
+from qkd.reconciliation.frame import MAX_FRAME_BITS, Frame, Reconciled, check_batch
 from qkd.reconciliation.ledger import Ledger
-from qkd.reconciliation.schedule import Schedule
+from qkd.reconciliation.schedule import Cut, Schedule
 
 QBER_RANGE = (0.001, 0.25)
 
@@ -32,56 +30,50 @@ QBER_RANGE = (0.001, 0.25)
 class CascadePreset:
     """How the passes are cut.
 
-    The first two block lengths are powers of two: a search in such a block asks whole bits of information, while one
-    in a block of 3/2 that length wastes 0.08 bit per error, which is 1 % of all that is disclosed.
-
     Attributes:
         name: what the session's parameters call it.
-        first: block length of the first pass times the error rate, before rounding to the nearest power of two.
+        first: mean block length of the first pass times the error rate.
         second: the same for the second pass.
-        later: block lengths of the passes after these; never more than half a frame.
+        limit: most intervals of the second pass that a frame cuts in a round. Searches that run at the same time
+            cannot use what the others find; the fewer there are, the less is asked, and the more rounds it takes.
         masks: random subsets whose parities end the schedule: an error pattern that survived the passes survives
             these with probability 2^-masks.
+        frame_bits: how long frames should be.
         source: where the numbers come from.
     """
 
     name: str
     first: float
     second: float
-    later: tuple[int, ...]
+    limit: int
     masks: int
+    frame_bits: int
     source: str
 
     def __post_init__(self) -> None:
-        if not (self.first > 0 and self.second > 0 and all(k >= 2 for k in self.later)):
-            raise ParameterError(f"preset {self.name}: block lengths must be positive, later ones at least 2")
+        if not (0 < self.first < math.inf and 0 < self.second < math.inf):
+            raise ParameterError(f"preset {self.name}: block lengths must be positive and finite")
         if not 1 <= self.masks <= 64:
             raise ParameterError(f"preset {self.name}: masks = {self.masks} must be in 1 .. 64")
+        if self.limit < 1:
+            raise ParameterError(f"preset {self.name}: limit = {self.limit} must be at least 1")
+        if not 1 <= self.frame_bits <= MAX_FRAME_BITS:
+            raise ParameterError(f"preset {self.name}: frame_bits = {self.frame_bits} must be in 1 .. {MAX_FRAME_BITS}")
 
-    def block_lengths(self, n: int, qber: float) -> list[int]:
-        """Block length of each pass for a frame of n bits: at least 2, after the first pass at most n / 2."""
+    def cuts(self, n: int, qber: float) -> tuple[Cut, Cut]:
+        """How both passes of a frame of n bits are cut; the second has at least two blocks where n allows it."""
         q = min(max(qber, QBER_RANGE[0]), QBER_RANGE[1])
-        half = max(2, (n + 1) // 2)
-        later = [_power_of_two(self.second / q), *self.later]
-        return [max(2, min(n, _power_of_two(self.first / q))), *(max(2, min(half, k)) for k in later)]
+        return Cut.near(self.first / q, n), Cut.near(min(self.second / q, n / 2), n)
 
 
-def _power_of_two(length: float) -> int:
-    """The power of two nearest to a block length, on a logarithmic scale; at least 2."""
-    return 1 << max(1, round(math.log2(length)))
-
-
+_SCAN = "own scan of f, rounds and speed: 128 frames of 65536 bits at each of five error rates in 0.5 .. 11 %"
 PRESETS: dict[str, CascadePreset] = {
     preset.name: preset
     for preset in (
-        CascadePreset(
-            "fast",
-            first=0.85,
-            second=4.5,
-            later=(8192,),
-            masks=10,
-            source="own scan: 24 frames of 65536 bits at each of eight error rates in 1 .. 11 %; least f in 400 rounds",
-        ),
+        CascadePreset("fast", 0.9, 4.0, 1 << 20, 16, 1 << 16, f"{_SCAN}; least f that stays within 400 rounds"),
+        CascadePreset("tight", 1.0, 12.0, 16, 16, 1 << 16, f"{_SCAN}; f at two thirds of the speed of fast"),
+        CascadePreset("serial", 1.0, 16.0, 4, 16, 1 << 16, f"{_SCAN}; least f, thousands of rounds"),
+        CascadePreset("large", 1.0, 12.0, 256, 16, 1 << 20, "tight, with the limit in proportion to the frame"),
     )
 }
 
@@ -103,7 +95,7 @@ def alice(frames: Sequence[Frame], preset: CascadePreset, secrets: SecretBits) -
     yield from send(CascadeStart(seed))
     schedule = _schedule(frames, preset, seed, corrects=False)
     while schedule.next_round():
-        yield from send(Parities(schedule.ask().tobytes()))
+        yield from send(Parities(pack(schedule.ask())))
         answer = yield from receive(ParityDifferences)
         schedule.apply(schedule.check(answer.bits))
     return _reconciled(schedule)
@@ -119,17 +111,19 @@ def bob(frames: Sequence[Frame], preset: CascadePreset) -> Steps[Reconciled]:
     while schedule.next_round():
         theirs = yield from receive(Parities)
         differences = schedule.check(theirs.bits) ^ schedule.ask()
-        yield from send(ParityDifferences(differences.tobytes()))
+        yield from send(ParityDifferences(pack(differences)))
         schedule.apply(differences)
     return _reconciled(schedule)
 
 
 def _schedule(frames: Sequence[Frame], preset: CascadePreset, seed: bytes, *, corrects: bool) -> Schedule:
-    blocks = np.array([preset.block_lengths(frame.bits.size, frame.qber) for frame in frames], np.int64)
-    return Schedule([frame.bits for frame in frames], blocks, preset.masks, seed, corrects=corrects)
+    kinds = {(frame.bits.size, frame.qber) for frame in frames}
+    shared = {kind: preset.cuts(*kind) for kind in kinds}
+    cuts = [shared[frame.bits.size, frame.qber] for frame in frames]
+    return Schedule([frame.bits for frame in frames], cuts, preset.masks, preset.limit, seed, corrects=corrects)
 
 
 def _reconciled(schedule: Schedule) -> Reconciled:
-    return Reconciled(
-        schedule.strings, Ledger(schedule.leak_bits, schedule.leak_bits), schedule.errors, schedule.rounds
-    )
+    # Bob's differences are the same forms of his string.
+    ledger = Ledger(schedule.leak_bits, schedule.leak_bits)
+    return Reconciled(schedule.strings(), ledger, schedule.errors, schedule.rounds)

@@ -26,6 +26,8 @@ class LeakModel(Enum):
       Sound by itself only where Bob says nothing that depends on his string (one-way LDPC).
     * BOTH_DIRECTIONS: the forms of either string, added up. Needs no assumption about X xor Y and costs twice.
 
+    Under the last two, what Bob says of each frame in verification is charged as well (`frames.join`).
+
     Tupkary and Luetkenhaus, PR Applied 20, 064040 (2023): why the answers of a two-way protocol cannot be passed over
     without an argument.
     """

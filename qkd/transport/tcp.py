@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import struct
+import sys
 from typing import Self, TypeVar
 
 from distribution.delivery import TagSource
@@ -20,6 +22,8 @@ from qkd.exchange.engine import Engine
 R = TypeVar("R")
 
 _LENGTH = struct.Struct(">I")
+# Linux, include/uapi/linux/tcp.h: struct tcp_info, times in us; a kernel that knows less gives a shorter one.
+_TCP_INFO_BYTES, _TCP_INFO_RTT, _TCP_INFO_LEAST_RTT = 256, 68, 148
 
 
 class Line:
@@ -66,6 +70,20 @@ class Line:
         if not der:
             raise RemoteProtocolError("the peer showed no certificate")
         return der
+
+    @property
+    def round_trip_s(self) -> float:
+        """Round-trip time of the line, as the kernel has measured it since the connection was made; 0 if it has not.
+
+        The least of the last minutes where the kernel keeps it: acknowledgements that waited for an answer to travel
+        with are no part of the line.
+        """
+        connection = self._writer.get_extra_info("socket")
+        measured = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        smoothed_us, least_us = (
+            int.from_bytes(measured[at : at + 4], sys.byteorder) for at in (_TCP_INFO_RTT, _TCP_INFO_LEAST_RTT)
+        )
+        return 1e-6 * (least_us or smoothed_us)
 
     async def send(self, encoded: bytes) -> None:
         """One message."""

@@ -8,127 +8,236 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import galois
 import numpy as np
 
 from qkd.randomness import expand_bits, expand_permutation
 
+# log2 of the narrow blocks' length, how many blocks of twice that come first, how many blocks there are in all
+Cut = tuple[int, int, int]
+SLACK = 64  # a frame is given up when it would disclose so many bits more than it has
 
-@dataclass
+
+@dataclass(eq=False)
 class Interval:
-    """Bits begin .. end - 1 of a pass; `odd` says that the strings differ an odd number of times in it."""
+    """Positions begin .. begin + length - 1 of a pass, some of them perhaps behind the string's end.
 
+    `odd` says that the strings differ an odd number of times in it, `waits` that it stands in the queue.
+    """
+
+    r: int
     begin: int
-    end: int
-    odd: bool
+    length: int
+    odd: bool = False
+    waits: bool = False
 
 
 @dataclass
 class Frame:
-    """One string at both parties. `passes` are intervals of the passes begun; `search` what is left of a mask."""
+    """One string at both parties; `passes` are the intervals of the passes begun, `orders` the places of positions."""
 
     alice: list[int]
     bob: list[int]
-    blocks: list[int]
+    cuts: tuple[Cut, Cut]
     orders: list[list[int]]
-    masks: list[list[int]]
+    masks: list[set[int]]  # positions of pass 0
+    limit: int
     passes: list[list[Interval]] = field(default_factory=list)
+    queue: list[Interval] = field(default_factory=list)
+    asked: list[Interval] = field(default_factory=list)
     differing: list[bool] | None = None
-    searched: list[int] | None = None
+    search: tuple[int, int, int] | None = None  # mask, low, length
     forms: list[list[int]] = field(default_factory=list)
+    leak: int = 0
     errors: int = 0
+    given_up: bool = False
+
+    # ---------------------------------------------------------------- what is due
+
+    def blocks(self, r: int) -> list[list[int]]:
+        """Open pass r; the sets of places whose parities are asked, all blocks but the last one of pass 1."""
+        log, wide, count = self.cuts[r]
+        intervals, begin = [], 0
+        for t in range(count):
+            length = 2 << log if t < wide else 1 << log
+            intervals.append(Interval(r, begin, length))
+            begin += length
+        self.passes.append(intervals)
+        return self._tell([self._places(i) for i in intervals[: count - r]])
+
+    def halves_of_pass_0(self, level: int) -> list[list[int]]:
+        """Left halves of the odd intervals after so many cuts; wide blocks are one cut longer than narrow ones."""
+        log, wide, _ = self.cuts[0]
+        border = wide * (2 << log)
+        self.asked = [
+            i for i in self.passes[0] if i.odd and i.length == (2 << log if i.begin < border else 1 << log) >> level
+        ]
+        self.asked = [i for i in self.asked if i.length > 1]
+        return self._ask_halves()
 
     def due(self) -> list[list[int]]:
-        """The sets of positions whose parities are asked in the next round; empty when there is nothing to ask."""
-        odd = [
-            self.orders[r][i.begin : (i.begin + i.end) // 2]
-            for r, intervals in enumerate(self.passes)
-            for i in sorted(intervals, key=lambda i: i.begin)
-            if i.odd
-        ]
-        if odd:
-            return odd
-        if self.searched is not None:
-            return [self.searched[: len(self.searched) // 2]]
-        r = len(self.passes)
-        if r < len(self.blocks):
-            n, k = len(self.alice), self.blocks[r]
-            blocks = [self.orders[r][a : a + k] for a in range(0, n, k)]
-            return blocks if r == 0 else blocks[:-1]
-        return list(self.masks) if self.differing is None else []
+        """Steps 4 to 6: the sets of places whose parities are asked in the next round; empty when none is."""
+        forms = [] if self.given_up else self._due()
+        self.given_up = self.given_up or self.leak > len(self.alice) + SLACK
+        return [] if self.given_up else forms
+
+    def _due(self) -> list[list[int]]:
+        self.asked, rest, room = [], [], self.limit
+        for interval in self.queue:
+            if not interval.odd:
+                interval.waits = False
+            elif interval.r == 1 and room == 0:
+                rest.append(interval)
+            else:
+                room -= interval.r
+                self.asked.append(interval)
+        self.queue = rest
+        if self.asked:
+            return self._ask_halves()
+        if self.differing is None:
+            return self._tell([[self.orders[0][c] for c in sorted(mask)] for mask in self.masks])
+        if self.search is not None:
+            mask, low, length = self.search
+            return self._tell([[self.orders[0][c] for c in self._members(mask, low, length // 2)]])
+        return []
+
+    def _ask_halves(self) -> list[list[int]]:
+        forms = []
+        for interval in self.asked:
+            left = Interval(interval.r, interval.begin, interval.length // 2)
+            forms.append(self._places(left))
+            self.forms.append(forms[-1])
+            self.leak += self._tells(interval)
+        return forms
+
+    def _tells(self, interval: Interval) -> bool:
+        middle = interval.begin + interval.length // 2
+        if middle >= len(self.alice):
+            return False
+        if interval.length > 2 or len(self.passes) < 2:
+            return True
+        return not any(self._single(1 - interval.r, place) for place in self._places(interval))
+
+    def _single(self, r: int, place: int) -> bool:
+        return any(i.length == 1 and self._places(i) == [place] for i in self.passes[r])
+
+    @property
+    def rank(self) -> int:
+        """Of all forms disclosed, over GF(2)."""
+        matrix = np.zeros((len(self.forms), len(self.alice)), np.uint8)
+        for row, form in zip(matrix, self.forms, strict=True):
+            row[form] = 1
+        return int(np.linalg.matrix_rank(galois.GF2(matrix)))
+
+    def _tell(self, forms: list[list[int]]) -> list[list[int]]:
+        self.forms += forms
+        self.leak += len(forms)
+        return forms
+
+    def _places(self, interval: Interval) -> list[int]:
+        return self.orders[interval.r][interval.begin : interval.begin + interval.length]
+
+    def _members(self, mask: int, low: int, length: int) -> list[int]:
+        return [c for c in range(low, low + length) if c in self.masks[mask]]
+
+    # ---------------------------------------------------------------- what the answers imply
+
+    def open(self, r: int, answers: list[bool]) -> None:
+        """Which blocks of pass r are odd."""
+        answers = answers if r == 0 else [*answers, sum(answers) % 2 == 1]
+        for interval, odd in zip(self.passes[r], answers, strict=True):
+            interval.odd = odd
+        if r == 1:
+            self.queue = [i for i in self.passes[1] if i.odd]
+            for interval in self.queue:
+                interval.waits = True
+
+    def cut_pass_0(self, answers: list[bool]) -> None:
+        """Cut what `halves_of_pass_0` asked."""
+        for interval, left in zip(self.asked, answers, strict=True):
+            self._cut(interval, left)
+
+    def close_pass_0(self) -> None:
+        """Every odd interval of pass 0 is one bit now: an error."""
+        for interval in self.passes[0]:
+            if interval.odd:
+                interval.odd = False
+                self._flip(self._places(interval)[0])
 
     def take(self, answers: list[bool]) -> None:
         """Draw the conclusions from the answers to `due`."""
-        singles: list[int] = []
-        if any(i.odd for intervals in self.passes for i in intervals):
-            singles = self._halve(answers)
-        elif self.searched is not None:
-            half = len(self.searched) // 2
-            self.searched = self.searched[:half] if answers[0] else self.searched[half:]
-        elif len(self.passes) < len(self.blocks):
-            singles = self._begin(answers)
+        if not answers:
+            return
+        rest, self.queue = self.queue, []
+        if self.asked:
+            singles = []
+            for interval, left in zip(self.asked, answers, strict=True):
+                interval.waits = False
+                half = self._cut(interval, left)
+                if half.length > 1:
+                    self._enter(half)
+                else:
+                    singles.append(half)
+            for single in singles:
+                if single.odd:
+                    self._correct(self._places(single)[0])
         elif self.differing is None:
             self.differing = list(answers)
-        for position in singles:
-            self._correct_if_odd(position)
-        self._search()
+        elif self.search is not None:
+            mask, low, length = self.search
+            self.search = (mask, low if answers[0] else low + length // 2, length // 2)
+        self.queue += rest
+        if self.differing is not None and not any(i.odd for intervals in self.passes for i in intervals):
+            self._go_on_in_masks()
 
-    def done(self) -> bool:
-        """Nothing is left to do."""
-        return self.differing is not None and not self.due()
+    def _cut(self, interval: Interval, left: bool) -> Interval:
+        half = interval.length // 2
+        right = Interval(interval.r, interval.begin + half, half, odd=not left)
+        interval.length, interval.odd = half, left
+        intervals = self.passes[interval.r]
+        intervals.insert(intervals.index(interval) + 1, right)
+        return interval if left else right
 
-    def _halve(self, answers: list[bool]) -> list[int]:
-        singles = []
-        replies = iter(answers)
-        for r, intervals in enumerate(self.passes):
-            halves = []
-            for i in sorted(intervals, key=lambda i: i.begin):
-                if not i.odd:
-                    halves.append(i)
-                    continue
-                left_is_odd = next(replies)
-                middle = (i.begin + i.end) // 2
-                pair = [Interval(i.begin, middle, left_is_odd), Interval(middle, i.end, not left_is_odd)]
-                halves += pair
-                singles += [self.orders[r][h.begin] for h in pair if h.odd and h.end - h.begin == 1]
-            self.passes[r] = halves
-        return singles
+    def _enter(self, interval: Interval) -> None:
+        if not interval.waits:
+            interval.waits = True
+            self.queue.append(interval)
 
-    def _begin(self, answers: list[bool]) -> list[int]:
-        r, n = len(self.passes), len(self.alice)
-        k = self.blocks[r]
-        answers = answers if r == 0 else [*answers, sum(answers) % 2 == 1]
-        self.passes.append([Interval(a, min(a + k, n), d) for a, d in zip(range(0, n, k), answers, strict=True)])
-        last = self.passes[r][-1]
-        return [self.orders[r][n - 1]] if last.odd and last.end - last.begin == 1 else []
-
-    def _correct_if_odd(self, position: int) -> None:
-        """Correct a bit that some pass has singled out as wrong, unless another pass did so in the same round."""
-        for r, intervals in enumerate(self.passes):
-            j = self.orders[r].index(position)
-            if any(i.odd and (i.begin, i.end) == (j, j + 1) for i in intervals):
-                self._correct(position)
-                return
-
-    def _correct(self, position: int) -> None:
+    def _flip(self, place: int) -> None:
         self.errors += 1
-        self.bob[position] ^= 1
-        for r, intervals in enumerate(self.passes):
-            j = self.orders[r].index(position)
-            for i in intervals:
-                if i.begin <= j < i.end:
-                    i.odd = not i.odd
-        if self.differing is not None:
-            self.differing = [d != (position in mask) for d, mask in zip(self.differing, self.masks, strict=True)]
+        self.bob[place] ^= 1
 
-    def _search(self) -> None:
-        if self.differing is None or any(i.odd for intervals in self.passes for i in intervals):
-            return
-        if self.searched is None and any(self.differing):
-            self.searched = self.masks[self.differing.index(True)]
-        if self.searched is not None and len(self.searched) == 1:
-            position = self.searched[0]
-            self.searched = None
-            self._correct(position)
+    def _correct(self, place: int) -> None:
+        self._flip(place)
+        for r in range(2):
+            for interval in self.passes[r]:
+                if place in self._places(interval):
+                    interval.odd = not interval.odd
+                    if interval.odd:
+                        self._enter(interval)
+        if self.differing is not None:
+            c = self.orders[0].index(place)
+            self.differing = [d != (c in mask) for d, mask in zip(self.differing, self.masks, strict=True)]
+
+    def _go_on_in_masks(self) -> None:
+        if self.search is None:
+            if not any(self.differing or []):
+                return
+            length = 1
+            while length <= len(self.alice):
+                length *= 2
+            self.search = ((self.differing or []).index(True), 0, length)
+        mask, low, length = self.search
+        while length > 1:
+            length //= 2
+            left, right = self._members(mask, low, length), self._members(mask, low + length, length)
+            if left and right:
+                self.search = (mask, low, 2 * length)
+                return
+            if right:
+                low += length
+        self.search = None
+        self._correct(self.orders[0][low])
 
 
 @dataclass
@@ -136,41 +245,60 @@ class Outcome:
     """What both parties end up with, and everything that was said."""
 
     frames: list[Frame]
-    parities: list[bytes]
-    differences: list[bytes]
+    parities: list[bytes] = field(default_factory=list)
+    differences: list[bytes] = field(default_factory=list)
 
     @property
     def leak_bits(self) -> list[int]:
-        """Parities disclosed, per frame."""
-        return [len(frame.forms) for frame in self.frames]
+        """Independent parities disclosed, per frame: their rank where the frame is short, else what was counted."""
+        return [frame.rank if len(frame.alice) <= 512 else frame.leak for frame in self.frames]
 
-
-def reconcile(
-    alice: list[np.ndarray], bob: list[np.ndarray], blocks: list[list[int]], masks: int, seed: bytes
-) -> Outcome:
-    """Both parties of a batch; `blocks` are the block lengths of each frame's passes."""
-    frames = []
-    for a, b, lengths in zip(alice, bob, blocks, strict=True):
-        n = len(a)
-        natural = expand_permutation(seed, f"cascade/{n}/pass/0", n)
-        orders = [natural.tolist()]
-        for r in range(1, len(lengths)):
-            orders.append(natural[expand_permutation(seed, f"cascade/{n}/pass/{r}", n)].tolist())
-        members = [expand_bits(seed, f"cascade/{n}/mask/{m}", n) for m in range(masks)]
-        subsets = [[int(natural[c]) for c in range(n) if bits[c]] for bits in members]
-        frames.append(Frame(a.tolist(), b.tolist(), lengths, orders, subsets))
-    outcome = Outcome(frames, [], [])
-    while not all(frame.done() for frame in frames):
-        due = [frame.due() for frame in frames]
-        parities, differences = [], []
-        for frame, forms in zip(frames, due, strict=True):
-            frame.forms += forms
+    def ask(self, due: list[list[list[int]]]) -> list[list[bool]]:
+        """One round: the parities of these forms, frame by frame, and where they differ."""
+        answers = []
+        parities: list[int] = []
+        for frame, forms in zip(self.frames, due, strict=True):
             mine = [sum(frame.alice[i] for i in form) % 2 for form in forms]
             theirs = [sum(frame.bob[i] for i in form) % 2 for form in forms]
             parities += mine
-            differences.append([x != y for x, y in zip(mine, theirs, strict=True)])
-        outcome.parities.append(np.packbits(np.array(parities, np.uint8)).tobytes())
-        outcome.differences.append(np.packbits(np.concatenate(differences).astype(np.uint8)).tobytes())
-        for frame, answers in zip(frames, differences, strict=True):
+            answers.append([x != y for x, y in zip(mine, theirs, strict=True)])
+        if parities:
+            self.parities.append(np.packbits(np.array(parities, np.uint8)).tobytes())
+            flat = np.concatenate([np.array(a, np.uint8) for a in answers])
+            self.differences.append(np.packbits(flat).tobytes())
+        return answers
+
+
+def reconcile(
+    alice: list[np.ndarray],
+    bob: list[np.ndarray],
+    cuts: list[tuple[Cut, Cut]],
+    masks: int,
+    limit: int,
+    seed: bytes,
+) -> Outcome:
+    """Both parties of a batch; `cuts` say how both passes of each frame are cut into blocks."""
+    frames = [_frame(a, b, pair, masks, limit, seed) for a, b, pair in zip(alice, bob, cuts, strict=True)]
+    outcome = Outcome(frames)
+    for frame, answers in zip(frames, outcome.ask([frame.blocks(0) for frame in frames]), strict=True):
+        frame.open(0, answers)
+    for level in range(32):
+        for frame, answers in zip(frames, outcome.ask([f.halves_of_pass_0(level) for f in frames]), strict=True):
+            frame.cut_pass_0(answers)
+    for frame in frames:
+        frame.close_pass_0()
+    for frame, answers in zip(frames, outcome.ask([frame.blocks(1) for frame in frames]), strict=True):
+        frame.open(1, answers)
+    while any(due := [frame.due() for frame in frames]):
+        for frame, answers in zip(frames, outcome.ask(due), strict=True):
             frame.take(answers)
     return outcome
+
+
+def _frame(alice: np.ndarray, bob: np.ndarray, cuts: tuple[Cut, Cut], masks: int, limit: int, seed: bytes) -> Frame:
+    n = len(alice)
+    natural = expand_permutation(seed, f"cascade/{n}/pass/0", n)
+    second = natural[expand_permutation(seed, f"cascade/{n}/pass/1", n)]
+    members = [expand_bits(seed, f"cascade/{n}/mask/{m}", n) for m in range(masks)]
+    subsets = [{c for c in range(n) if bits[c]} for bits in members]
+    return Frame(alice.tolist(), bob.tolist(), cuts, [natural.tolist(), second.tolist()], subsets, limit)

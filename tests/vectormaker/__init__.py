@@ -36,7 +36,7 @@ SCHEMAS: dict[str, Json] = {
 }
 
 STAGES: dict[str, dict[str, Callable[[], Json]]] = {
-    "expansion": {"expansion_shake256": coding.expansion},
+    "expansion": {"expansion_chacha20": coding.expansion},
     "codec": {"codec_ascending": coding.ascending, "codec_messages": coding.messages},
     "a1": {"a1_words": coding.a1},
     "native": {"native_files": recordings.native},

@@ -80,17 +80,18 @@ def expansion() -> Json:
         "Rejection": Flag(
             "EDGE_CASE",
             "At least one word of the stream is rejected.",
-            "Taking w mod m without the rejection gives another permutation from there on, and a biased one.",
+            "Taking every word gives another permutation from there on, and a biased one.",
         ),
     }
     randomness = {"seed": seed.hex()}
     return document(
         "QKD-EXPANSION",
         "expansion.v1.schema.json",
-        Source(PRIMITIVES, "1", "docstring of qkd/randomness.py; SHAKE-256 of FIPS 202 from hashlib"),
-        """The byte stream is SHAKE-256(seed || label), label in ASCII. Bits are its bytes, most significant bit first.
-        A permutation of n starts as 0 .. n-1; for i = n-1 down to 1, entries i and uniform(i + 1) swap. uniform(m)
-        takes successive little-endian 32-bit words w of the stream, rejects w >= floor(2^32 / m) m, and gives w mod m.
+        Source(PRIMITIVES, "1", "docstring of qkd/randomness.py; ChaCha20 of RFC 8439, SHA-256 from hashlib"),
+        """The byte stream is the ChaCha20 key stream (block counter from 0, nonce 0) under the key SHA-256(seed || label),
+        label in ASCII. Bits are its bytes, most significant bit first. A permutation of n starts as 0 .. n-1; for
+        i = n-1 down to 1, entries i and uniform(i + 1) swap. uniform(m) takes successive little-endian 32-bit words w
+        of the stream, rejects those with w m mod 2^32 < 2^32 mod m, and gives floor(w m / 2^32).
         Digest tests hash the permutation as little-endian 32-bit words.""",
         notes,
         [
@@ -264,14 +265,17 @@ EXAMPLES: list[tuple[str, dict[str, Value]]] = [
     ("Kept", {"count": 2, "width": 4, "deltas": b"\x12", "ended": True}),
     ("SampleRequest", {"seed": bytes(range(32)), "bits_z": b"\xa0", "bits_x": b""}),
     ("SampleAnswer", {"bits_z": b"\x20", "bits_x": b""}),
+    ("ReconciliationStart", {"method": "cascade/fast", "reason": "set by the session's parameters"}),
     ("CascadeStart", {"seed": bytes(range(32))}),
     ("Parities", {"bits": bytes(range(256)) * 2}),
     ("ParityDifferences", {"bits": bytes(70_000)}),
     ("LdpcSyndromes", {"seed": bytes(range(32)), "bits": bytes(range(256))}),
     ("LdpcRequest", {"count": 2, "width": 4, "deltas": b"\x12", "more": b"\x00\x03"}),
     ("LdpcReveal", {"bits": b"\xa0"}),
-    ("VerificationTags", {"seed": b"\x12\x34", "tag_z": b"\x01" * 8, "tag_x": b"\x02" * 8}),
-    ("VerificationResult", {"equal_z": True, "equal_x": False}),
+    ("VerificationTags", {"seed": b"\x12\x34", "tags": b"\x01" * 8 + b"\x02" * 8}),
+    ("VerificationResult", {"equal": b"\x80", "errors": b"\x00\x00\x00\x07\x00\x00\x01\x00"}),
+    ("FailedFrames", {"bits": b"\xa5\x80"}),
+    ("FailedErrors", {"errors": b"\x00\x00\x00\x03"}),
     (
         "Amplify",
         {

@@ -37,10 +37,11 @@ SCHEMA = file_schema(
         ),
         GroupSchema(
             "KeyLengthTest",
-            {**_COUNTS, "leakEcBits": INTEGER, "verifyBits": INTEGER},
+            {**_COUNTS, "leakEcBits": INTEGER, "verifyBits": INTEGER, "leftOutBits": INTEGER},
             {"secretBits": NATURAL},
             parameters={"epsSec": NUMBER},
             intermediate={"raw": INTEGER, "phaseErrors": NATURAL, "epsPa": NUMBER},
+            optional=("leftOutBits",),
             errors=("ParameterError",),
         ),
     ],
@@ -83,13 +84,13 @@ def raw_length(n: int, e: int, disclosed: int, eps_pa: float) -> int:
         return int(mp.floor(-disclosed + 2 * mp.log(2 * mp.mpf(eps_pa), 2)))
 
 
-def best(n: int, k: int, errors: int, disclosed: int, eps_sec: float) -> tuple[int, int, float]:
+def best(n: int, k: int, errors: int, disclosed: int, eps_sec: float, left_out: int = 0) -> tuple[int, int, float]:
     """Longest (length, phase errors, eps_pa) over eps_pa = eps_sec / 2, / 4 ... / 4096; the first of equals."""
     found = []
     for power in range(1, 13):
         share = 2.0**-power
         eps_pa = eps_sec * share
-        e = phase_errors(n, k, errors, eps_sec * (1.0 - share) / 2.0)
+        e = phase_errors(n + left_out, k, errors, eps_sec * (1.0 - share) / 2.0)
         found.append((raw_length(n, e, disclosed, eps_pa), e, eps_pa))
     return max(found, key=lambda entry: entry[0])
 
@@ -102,6 +103,9 @@ def exact() -> Json:
         ),
         "NoKey": Flag("EDGE_CASE", "The formula is zero or negative.", "No key; raw says by how much it fell short."),
         "Contradiction": Flag("MALFORMED", "Counts that cannot be.", "A length from impossible counts is worthless."),
+        "LeftOut": Flag(
+            "AUTH_BYPASS", "Bits were taken out by their errors.", "Phase errors may all stand in what is kept."
+        ),
         "Range": Flag("MALFORMED", "A failure probability out of range.", "Numbers would overflow or mean nothing."),
     }
     return document(
@@ -115,7 +119,8 @@ def exact() -> Json:
         ),
         """phaseErrors is the least e such that, among keyBits + testBits positions of which e + 1 + testErrors are
         marked, testBits drawn without return show at most testErrors marked ones with probability at most epsSm^2; at
-        most keyBits. raw is floor(keyBits - log2 sum_{i <= e} C(keyBits, i) - leakEcBits - verifyBits + 2 log2(2
+        most keyBits. Where leftOutBits bits were corrected with the key bits and are not kept, phaseErrors is that of keyBits
+        + leftOutBits, and all of it counts against keyBits. raw is floor(keyBits - log2 sum_{i <= e} C(keyBits, i) - leakEcBits - verifyBits + 2 log2(2
         epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is the one of epsSec / 2, epsSec /
         4 ... epsSec / 4096 that gives the longest (the largest such), with epsSm = (epsSec - epsPa) / 2. No case here
         lies so near a rounding that double precision could decide otherwise.""",
@@ -157,21 +162,26 @@ def _lengths(eps: float) -> list[Json]:
     ]
     counts += [(100_000, 100_000, 2500, 20_100, 64), (300_000, 200_000, 2000, 24_700, 64), (1500, 1500, 300, 1100, 64)]
 
-    def one(n: int, k: int, errors: int, leak: int, verify: int) -> Json:
+    def one(n: int, k: int, errors: int, leak: int, verify: int, left_out: int = 0) -> Json:
         inputs = {"keyBits": n, "testBits": k, "testErrors": errors, "leakEcBits": leak, "verifyBits": verify}
-        raw, e, eps_pa = best(n, k, errors, leak + verify, eps)
+        raw, e, eps_pa = best(n, k, errors, leak + verify, eps, left_out)
         text = f"{n} bits, {errors} errors in {k} tested, {leak + verify} disclosed"
-        intermediate = {"raw": raw, "phaseErrors": e, "epsPa": eps_pa}
         flags = ["NoKey"] if raw <= 0 else []
+        if left_out:
+            inputs["leftOutBits"] = left_out
+            text += f", {left_out} left out"
+            flags.append("LeftOut")
+        intermediate = {"raw": raw, "phaseErrors": e, "epsPa": eps_pa}
         return case(text, inputs, {"secretBits": max(0, raw)}, flags=flags, intermediate=intermediate)
 
-    return [one(*count) for count in counts]
+    left_out = [(10_000, 10_003, 253, 2000, 64, 1), (8000, 10_000, 250, 1600, 64, 2000), (400, 2000, 20, 60, 64, 1600)]
+    return [one(*count) for count in counts + left_out]
 
 
 def _impossible() -> list[Json]:
     def one(text: str, *counts: int) -> Json:
-        names = ("keyBits", "testBits", "testErrors", "leakEcBits", "verifyBits")
-        inputs = dict(zip(names, counts, strict=True))
+        names = ("keyBits", "testBits", "testErrors", "leakEcBits", "verifyBits", "leftOutBits")
+        inputs = dict(zip(names, counts, strict=False))
         return case(text, inputs, flags=["Contradiction"], result="ParameterError")
 
     return [
@@ -181,5 +191,6 @@ def _impossible() -> list[Json]:
         one("a negative number of tested bits", 1000, -1, 0, 0, 0),
         one("a negative leak would lengthen the key", 1000, 1000, 10, -500, 64),
         one("negative verification bits", 1000, 1000, 10, 100, -64),
+        one("a negative number of bits left out", 1000, 1000, 10, 100, 64, -1),
         one("a block beyond 10^10", 10**10 + 1, 1000, 10, 100, 64),
     ]

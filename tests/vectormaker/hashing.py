@@ -9,6 +9,7 @@ import numpy as np
 from tests.reference import toeplitz as reference
 from tests.vectormaker.frame import (
     BITS,
+    BOOLEAN,
     HEX,
     INTEGER,
     NATURAL,
@@ -43,122 +44,219 @@ def _hash(text: list[int], length: int, seed: list[int]) -> list[int]:
 
 # ------------------------------------------------------------------------------------------------ verification
 
-_STRINGS = obj({"z": BITS, "x": BITS})
+_FRAMES = array(BITS)
 VERIFICATION_SCHEMA = file_schema(
     "QKD-VERIFICATION",
     "Error verification",
     [
         GroupSchema(
             "VerificationTest",
-            {"alice": _STRINGS, "bob": _STRINGS, "draw": HEX},
-            {"verifyBitsZ": NATURAL, "verifyBitsX": NATURAL},
-            parameters={"tagBits": NATURAL},
+            {"alice": _FRAMES, "bob": _FRAMES, "before": _FRAMES, "known": array(INTEGER), "draw": HEX},
+            {"equal": array(BOOLEAN), "errors": array(NATURAL), "tagBits": array(NATURAL)},
+            parameters={"tagLength": NATURAL},
             intermediate={"messages": array(HEX)},
-            errors=("VerificationFailed",),
+            errors=("VerificationFailed", "RemoteProtocolError"),
         ),
         GroupSchema(
             "VerificationHostileTest",
-            {"bob": _STRINGS, "received": HEX},
+            {
+                "role": {"enum": ["alice", "bob"]},
+                "frames": _FRAMES,
+                "known": array(INTEGER),
+                "draw": HEX,
+                "received": array(HEX),
+            },
             {},
-            parameters={"tagBits": NATURAL},
+            parameters={"tagLength": NATURAL},
             errors=("RemoteProtocolError", "VerificationFailed"),
         ),
     ],
 )
+TAG_LENGTH = 64
+Places = dict[int, tuple[int, ...]]
 
 
-def _string(name: str, n: int, wrong: tuple[int, ...] = ()) -> list[int]:
-    return [bit ^ (i in wrong) for i, bit in enumerate(expand_bits(b"verification vectors", name, n))]
+def _frames(sizes: list[int], wrong: Places) -> list[list[int]]:
+    """Frames of these sizes; `wrong` says which bits of which frame are inverted."""
+    whole = [expand_bits(b"verification vectors", f"frame/{i}", n) for i, n in enumerate(sizes)]
+    return [[bit ^ (c in wrong.get(i, ())) for c, bit in enumerate(frame)] for i, frame in enumerate(whole)]
 
 
-def tag(text: list[int], tag_bits: int, seed: list[int]) -> bytes:
-    """Verification tag of one string, packed."""
-    length = min(tag_bits, len(text))
+def tag(text: list[int], tag_length: int, seed: list[int]) -> bytes:
+    """Verification tag of one frame, packed."""
+    length = min(tag_length, len(text))
     return pack(_hash(text, length, seed[: max(0, len(text) - 1)]))
 
 
-def _verify(comment: str, n_z: int, n_x: int, tag_bits: int, wrong: dict[str, tuple[int, ...]], *flags: str) -> Json:
-    seed_bits = max(0, max(n_z, n_x) - 1)
+def counts_sent(counts: list[int]) -> bytes:
+    """Four bytes each, big-endian."""
+    return b"".join(count.to_bytes(4, "big") for count in counts)
+
+
+def _differing(one: list[list[int]], other: list[list[int]]) -> list[int]:
+    return [sum(x != y for x, y in zip(a, b, strict=True)) for a, b in zip(one, other, strict=True)]
+
+
+def _drawn(comment: str, sizes: list[int]) -> tuple[bytes, list[int]]:
+    seed_bits = max(sizes) - 1
     draw = fixed_bytes(f"verification/{comment}", 1, (seed_bits + 7) // 8)
-    seed = to_bits(draw, seed_bits)
-    alice = {"z": _string("z", n_z), "x": _string("x", n_x)}
-    bob = {name: _string(name, len(alice[name]), wrong.get(name, ())) for name in "zx"}
+    return draw, to_bits(draw, seed_bits)
+
+
+def _verify(
+    comment: str, sizes: list[int], sifted: Places, left: Places, *flags: str, known: list[int] | None = None
+) -> Json:
+    """`sifted` errors, of which (or in place of which) `left` stand after the correction."""
+    draw, seed = _drawn(comment, sizes)
+    alice, bob, before = _frames(sizes, {}), _frames(sizes, left), _frames(sizes, sifted)
+    corrected, truth = _differing(bob, before), _differing(alice, before)
+    known = [-1] * len(sizes) if known is None else known
     inputs = {
-        "alice": {name: bits(text) for name, text in alice.items()},
-        "bob": {name: bits(text) for name, text in bob.items()},
+        **{name: [bits(f) for f in frames] for name, frames in (("alice", alice), ("bob", bob), ("before", before))},
+        "known": known,
         "draw": draw.hex(),
     }
-    tags = {name: (tag(alice[name], tag_bits, seed), tag(bob[name], tag_bits, seed)) for name in "zx"}
-    if any(mine != theirs for mine, theirs in tags.values()):
+    tags = [(tag(a, TAG_LENGTH, seed), tag(b, TAG_LENGTH, seed)) for a, b in zip(alice, bob, strict=True)]
+    equal = [mine == theirs for mine, theirs in tags]
+    if any(k not in (-1, c) for k, c in zip(known, corrected, strict=True)):
+        return case(comment, inputs, flags=flags, result="RemoteProtocolError")
+    if not any(equal):
         return case(comment, inputs, flags=flags, result="VerificationFailed")
-    said = [
-        {"type": "VerificationTags", "seed": pack(seed), "tag_z": tags["z"][0], "tag_x": tags["x"][0]},
-        {"type": "VerificationResult", "equal_z": True, "equal_x": True},
+    said: list[Json] = [
+        {"type": "VerificationTags", "seed": pack(seed), "tags": b"".join(mine for mine, _ in tags)},
+        {"type": "VerificationResult", "equal": pack(equal), "errors": counts_sent(corrected)},
     ]
-    expected = {"verifyBitsZ": min(tag_bits, n_z), "verifyBitsX": min(tag_bits, n_x)}
+    failed = [i for i, good in enumerate(equal) if not good]
+    if failed:
+        shown = [bit for i in failed for bit in alice[i]]
+        said.append({"type": "FailedFrames", "bits": pack(shown)})
+        said.append({"type": "FailedErrors", "errors": counts_sent([truth[i] for i in failed])})
+    expected = {
+        "equal": equal,
+        "errors": [t if i in failed else c for i, (t, c) in enumerate(zip(truth, corrected, strict=True))],
+        "tagBits": [min(TAG_LENGTH, n) for n in sizes],
+    }
     return case(
         comment, inputs, expected, flags=flags, intermediate={"messages": [message_pack(m).hex() for m in said]}
     )
 
 
 def verification() -> Json:
-    """Equal strings, differing strings, strings shorter than the tag."""
-    t = 64
+    """Equal frames, differing frames, frames shorter than the tag."""
+    three: Places = {0: (5,), 1: (0, 7, 299), 2: ()}
     tests = [
-        _verify("equal", 300, 280, t, {}),
-        _verify("equal, Z the shorter", 65, 300, t, {}),
-        _verify("one bit differs in Z", 300, 280, t, {"z": (17,)}, "Differs"),
-        _verify("the last bit differs in X", 300, 280, t, {"x": (279,)}, "Differs"),
-        _verify("the first bit differs in Z", 300, 280, t, {"z": (0,)}, "Differs"),
-        _verify("both differ in many bits", 300, 280, t, {"z": tuple(range(0, 300, 3)), "x": (5, 6)}, "Differs"),
-        _verify("strings shorter than the tag are their own tags", 40, 7, t, {}, "Short"),
-        _verify("a short string that differs", 40, 7, t, {"x": (3,)}, "Short", "Differs"),
-        _verify("no Z bits", 0, 100, t, {}, "Short"),
-        _verify("one bit each", 1, 1, t, {}, "Short"),
+        _verify("no errors at all", [300, 280], {}, {}),
+        _verify("every error corrected", [300, 300, 280], three, {}),
+        _verify("a first frame shorter than the next", [65, 300], {0: (64,)}, {}),
+        _verify("Alice knows the counts", [300, 300, 280], three, {}, known=[1, 3, 0]),
+        _verify("Alice knows one count of three", [300, 300, 280], three, {}, known=[-1, 3, -1]),
+        _verify("Alice knows another count", [300, 300, 280], three, {}, "Counts", known=[1, 2, 0]),
+        _verify("one error of frame 1 is left", [300, 300, 280], three, {1: (7,)}, "Differs"),
+        _verify("the last bit of the last frame is spoilt", [300, 300, 280], three, {2: (279,)}, "Differs"),
+        _verify("the first bit of frame 0 is spoilt", [300, 300, 280], three, {0: (0,)}, "Differs"),
+        _verify("two frames of three fail", [301, 300, 283], three, {0: (1, 2, 3), 2: (5, 6)}, "Differs"),
+        _verify("every frame fails", [300, 280], {}, {0: tuple(range(0, 300, 3)), 1: (5, 6)}, "Differs", "NoKey"),
+        _verify("frames shorter than the tag are their own tags", [40, 7, 64], {1: (3,)}, {}, "Short"),
+        _verify("a short frame that differs", [40, 7, 300], {1: (3,)}, {1: (3,)}, "Short", "Differs"),
+        _verify("one bit each", [1, 1], {}, {}, "Short"),
     ]
     notes = {
-        "Differs": Flag("BASIC", "Bob's string is not Alice's.", "Two different keys would be delivered."),
-        "Short": Flag("EDGE_CASE", "A string has fewer bits than the tag.", "It is disclosed whole; leaves no key."),
-        "Malformed": Flag("MALFORMED", "Seed or tag of another size.", "A shorter tag would be easier to meet."),
+        "Differs": Flag("BASIC", "A frame of Bob's is not Alice's.", "Two different keys would be delivered."),
+        "NoKey": Flag("BASIC", "No frame is left.", "Nothing is shown, and there is no key."),
+        "Counts": Flag("MALFORMED", "Bob's word is not what he did.", "The other basis would be tested by it."),
+        "Short": Flag("EDGE_CASE", "A frame has fewer bits than the tag.", "It is disclosed whole; leaves no key."),
+        "Malformed": Flag("MALFORMED", "A part of another size.", "A shorter tag would be easier to meet."),
     }
     return document(
         "QKD-VERIFICATION",
         "verification.v1.schema.json",
         Source(
-            "tests/reference/toeplitz.py (by definition)",
-            "1",
+            "tests/reference/toeplitz.py (by definition), tests/vectormaker/hashing.py (counting)",
+            "2",
             "Hayashi and Tsurumaru, IEEE Trans. Inf. Theory 62:2213 (2016)",
         ),
-        f"""Alice sends a seed and the tags of her two strings, Bob whether his give the same. {HASH_RULE} A tag is the
-        hash to min(tagBits, n) bits; both use the front of one seed of max(n) - 1 bits, the first bits of `draw`.""",
+        f"""Alice sends a seed and a tag for each of her frames; Bob a bit for each, whether his gives the same, and in how
+        many bits his frame differs from what it was `before` the correction, four bytes each, big-endian. Alice holds
+        this against what she has `known` (-1: nothing). If some frames fail, she shows these, end to end, and Bob says in
+        how many bits each of them differed before. If all fail, nothing is shown and there is no key. {HASH_RULE} A tag
+        is the hash to min(tagLength, n) bits, packed to whole bytes; each uses the front of one seed of max(n) - 1
+        bits, the first bits of `draw`. `errors` are those of the frames as sifted. In hostile tests one role, whose
+        frames have no errors, meets `received`, message by message.""",
         notes,
         [
-            group("VerificationTest", tests, parameters={"tagBits": t}),
-            group("VerificationHostileTest", _hostile_tags(t), parameters={"tagBits": t}),
+            group("VerificationTest", tests, parameters={"tagLength": TAG_LENGTH}),
+            group(
+                "VerificationHostileTest", [*_hostile_tags(), *_hostile_answers()], parameters={"tagLength": TAG_LENGTH}
+            ),
         ],
     )
 
 
-def _hostile_tags(tag_bits: int) -> list[Json]:
-    strings = {"z": _string("z", 100), "x": _string("x", 90)}
-    seed = to_bits(fixed_bytes("verification/hostile", 1, 13), 99)
-    tags = {name: tag(text, tag_bits, seed) for name, text in strings.items()}
+_HOSTILE_SIZES = [100, 90, 37]
 
-    def one(text: str, result: str = "RemoteProtocolError", **other: bytes) -> Json:
-        fields = {"seed": pack(seed), "tag_z": tags["z"], "tag_x": tags["x"], **other}
-        received = message_pack({"type": "VerificationTags", **fields}).hex()
-        shown = {name: bits(text) for name, text in strings.items()}
-        flag = "Differs" if result == "VerificationFailed" else "Malformed"
-        return case(text, {"bob": shown, "received": received}, flags=[flag], result=result)
 
-    altered = bytes([tags["x"][0], *tags["x"][1:-1], tags["x"][-1] ^ 1])
+def _hostile(comment: str, role: str, received: list[Json], flag: str = "Malformed", result: str = "") -> Json:
+    draw, _ = _drawn("hostile", _HOSTILE_SIZES)
+    inputs = {
+        "role": role,
+        "frames": [bits(frame) for frame in _frames(_HOSTILE_SIZES, {})],
+        "known": [-1, 0, -1],
+        "draw": draw.hex(),
+        "received": [message_pack(message).hex() for message in received],
+    }
+    return case(comment, inputs, flags=[flag], result=result or "RemoteProtocolError")
+
+
+def _hostile_tags() -> list[Json]:
+    _, bits_of_seed = _drawn("hostile", _HOSTILE_SIZES)
+    seed = pack(bits_of_seed)
+    tags = [tag(frame, TAG_LENGTH, bits_of_seed) for frame in _frames(_HOSTILE_SIZES, {})]
+    good = b"".join(tags)
+    inverted = bytes(byte ^ 0x10 for byte in good)
+    one_wrong = bytes([good[0] ^ 1]) + good[1:]
+
+    def told(seed: bytes = seed, tags: bytes = good) -> Json:
+        return {"type": "VerificationTags", "seed": seed, "tags": tags}
+
+    def shown(data: bytes) -> list[Json]:
+        return [told(tags=one_wrong), {"type": "FailedFrames", "bits": data}]
+
     return [
-        one("a seed one byte short", seed=pack(seed)[:-1]),
-        one("a seed one byte long", seed=pack(seed) + b"\x00"),
-        one("a seed with a padding bit set", seed=pack(seed)[:-1] + bytes([pack(seed)[-1] | 1])),
-        one("an empty tag of Z", tag_z=b""),
-        one("a tag of X cut to one byte", tag_x=tags["x"][:1]),
-        one("the last bit of the tag of X inverted", "VerificationFailed", tag_x=altered),
+        _hostile("to Bob: a seed one byte short", "bob", [told(seed[:-1])]),
+        _hostile("to Bob: a seed one byte long", "bob", [told(seed + b"\x00")]),
+        _hostile("to Bob: a seed with a padding bit set", "bob", [told(seed[:-1] + bytes([seed[-1] | 1]))]),
+        _hostile("to Bob: no tags", "bob", [told(tags=b"")]),
+        _hostile("to Bob: tags one byte short", "bob", [told(tags=good[:-1])]),
+        _hostile("to Bob: a tag too many", "bob", [told(tags=good + tags[0])]),
+        _hostile("to Bob: every tag is another's", "bob", [told(tags=inverted)], "Differs", "VerificationFailed"),
+        _hostile("to Bob: a failed frame of no bits", "bob", shown(b"")),
+        _hostile("to Bob: a failed frame one byte long", "bob", shown(bytes(14))),
+        _hostile("to Bob: a failed frame with a padding bit set", "bob", shown(bytes(12) + b"\x01")),
+        _hostile("to Bob: more tags where a failed frame is due", "bob", [told(tags=one_wrong), told()]),
+    ]
+
+
+def _hostile_answers() -> list[Json]:
+    zeros = counts_sent([0, 0, 0])
+
+    def said(equal: bytes = b"\xe0", errors: bytes = zeros) -> Json:
+        return {"type": "VerificationResult", "equal": equal, "errors": errors}
+
+    def counted(data: bytes) -> list[Json]:
+        return [said(b"\x60"), {"type": "FailedErrors", "errors": data}]
+
+    return [
+        _hostile("to Alice: no verdict", "alice", [said(b"")]),
+        _hostile("to Alice: a verdict on a fourth frame", "alice", [said(b"\xf0")]),
+        _hostile("to Alice: counts of two frames", "alice", [said(errors=counts_sent([0, 0]))]),
+        _hostile("to Alice: 101 errors in 100 bits", "alice", [said(errors=counts_sent([101, 0, 0]))]),
+        _hostile("to Alice: a count with the sign bit set", "alice", [said(errors=b"\x80" + zeros[1:])]),
+        _hostile("to Alice: another count than she knows", "alice", [said(errors=counts_sent([0, 1, 0]))], "Counts"),
+        _hostile("to Alice: every frame fails", "alice", [said(b"\x00")], "NoKey", "VerificationFailed"),
+        _hostile("to Alice: no count of a failed frame", "alice", counted(b"")),
+        _hostile("to Alice: counts of two failed frames", "alice", counted(counts_sent([0, 0]))),
+        _hostile("to Alice: 101 errors in a failed frame of 100 bits", "alice", counted(counts_sent([101]))),
+        _hostile("to Alice: a second verdict where counts are due", "alice", [said(b"\x60"), said()]),
     ]
 
 
@@ -424,7 +522,7 @@ def _tagged(view: Json, sender: str, stage: str) -> bytes:
         data = bytes.fromhex(message["encoded"])
         frames += LETTER[message["sender"]] + len(data).to_bytes(8, "big") + data
     agreed = view["agreed"].encode()
-    head = b"entangled-qkd tag" + (1).to_bytes(2, "big") + LETTER[sender] + LETTER[stage]
+    head = b"entangled-qkd tag" + (2).to_bytes(2, "big") + LETTER[sender] + LETTER[stage]
     head += bytes.fromhex(view["sessionId"]) + view["block"].to_bytes(8, "big")
     return head + len(agreed).to_bytes(8, "big") + agreed + len(frames).to_bytes(8, "big") + frames
 
@@ -517,7 +615,7 @@ def tags() -> Json:
         ),
         """The pre-shared secret is cut in pieces of 16 bytes: the hash key of Alice's tags, that of Bob's, then pads of
         Alice and of Bob in turn, numbered from 0 each; `padsUsed` of the sender's are spent before. `tagged` is
-        "entangled-qkd tag", version 1 (2 bytes), sender A or B, stage T or A, session id, block (8 bytes), length of
+        "entangled-qkd tag", version 2 (2 bytes), sender A or B, stage T or A, session id, block (8 bytes), length of
         `agreed` (8 bytes), `agreed`, length of the transcript (8 bytes), transcript; integers big-endian. The transcript
         is, per message, A or B, length (8 bytes), message. The tag is over what was `said`; the other side checks
         what is `presented` against what it has `seen`, every pad unused.""",

@@ -5,9 +5,10 @@ Everything here is the slow obvious loop over Python integers; hashlib is the on
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 
@@ -26,29 +27,54 @@ def to_bits(data: bytes, count: int) -> list[int]:
     return [data[i // 8] >> (7 - i % 8) & 1 for i in range(count)]
 
 
+def chacha20(key: bytes, count: int) -> bytes:
+    """RFC 8439, sections 2.1 to 2.4, line by line: the key stream with nonce 0 from block 0 on."""
+    stream = b""
+    constant = [int.from_bytes(b"expand 32-byte k"[i : i + 4], "little") for i in range(0, 16, 4)]
+    words = [int.from_bytes(key[i : i + 4], "little") for i in range(0, 32, 4)]
+    for block in range(-(-count // 64)):
+        initial = [*constant, *words, block, 0, 0, 0]
+        state = list(initial)
+        for _ in range(10):
+            for column in range(4):
+                _quarter_round(state, column, 4 + column, 8 + column, 12 + column)
+            for diagonal in range(4):
+                _quarter_round(state, diagonal, 4 + (diagonal + 1) % 4, 8 + (diagonal + 2) % 4, 12 + (diagonal + 3) % 4)
+        added = [(x + y) & 0xFFFFFFFF for x, y in zip(state, initial, strict=True)]
+        stream += b"".join(word.to_bytes(4, "little") for word in added)
+    return stream[:count]
+
+
+def _quarter_round(state: list[int], a: int, b: int, c: int, d: int) -> None:
+    for target, source, mixed, bits in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+        state[target] = (state[target] + state[source]) & 0xFFFFFFFF
+        x = state[mixed] ^ state[target]
+        state[mixed] = (x << bits | x >> 32 - bits) & 0xFFFFFFFF
+
+
+@functools.cache
+def _stream(seed: bytes, label: str, count: int) -> bytes:
+    return chacha20(hashlib.sha256(seed + label.encode("ascii")).digest(), count)
+
+
 def expand_bits(seed: bytes, label: str, count: int) -> list[int]:
-    """Bits of SHAKE-256(seed || label)."""
-    return to_bits(shake(seed + label.encode("ascii"), (count + 7) // 8), count)
-
-
-def _words(seed: bytes, label: str, count: int) -> Iterator[int]:
-    stream = shake(seed + label.encode("ascii"), 4 * count)
-    for i in range(count):
-        yield int.from_bytes(stream[4 * i : 4 * i + 4], "little")
+    """Bits of the stream of this seed and label."""
+    return to_bits(_stream(seed, label, (count + 7) // 8), count)
 
 
 def expand_permutation(seed: bytes, label: str, size: int) -> tuple[list[int], int]:
-    """Fisher-Yates from the top, words rejected from floor(2^32 / m) m on; and how many were rejected."""
-    words = _words(seed, label, size + 10_000)
+    """Fisher-Yates from the top, words w with w m mod 2^32 < 2^32 mod m rejected; and how many were."""
+    stream = _stream(seed, label, 4 * (size + 64))
+    words = iter(int.from_bytes(stream[i : i + 4], "little") for i in range(0, len(stream), 4))
     permutation = list(range(size))
     rejected = 0
     for i in range(size - 1, 0, -1):
         m = i + 1
-        word = next(words)
-        while word >= (1 << 32) // m * m:
+        product = next(words) * m
+        while product % (1 << 32) < (1 << 32) % m:
             rejected += 1
-            word = next(words)
-        j = word % m
+            product = next(words) * m
+        j = product >> 32
         permutation[i], permutation[j] = permutation[j], permutation[i]
     return permutation, rejected
 

@@ -19,6 +19,7 @@ from distribution.formats.s15 import decode_words
 from distribution.sources.replay import Replay
 from qkd.link import Link, Side
 from qkd.randomness import FixedBits
+from qkd.reconciliation.choice import Method
 from qkd.session import SessionParameters
 from qkd.testing import MemoryVault
 from tests.reference import cascade as reference_cascade
@@ -54,9 +55,10 @@ PARAMETERS = SessionParameters(
     least_block_bits=1000,
     verify_bits=32,
     eps_sec=1e-6,
+    reconciliation=Method.CASCADE_FAST,
 )
 # The "fast" preset of qkd/reconciliation/cascade.py, written out: a change there must show here.
-PRESET = Preset(0.85, 4.5, (8192,), 10)
+PRESET = Preset(0.9, 4.0, 1 << 20, 16)
 
 # ------------------------------------------------------------------------------------------------------- schema
 
@@ -264,10 +266,11 @@ class Follows:
         self, rest: dict[str, dict[str, list[int]]], counts: dict[str, tuple[int, int]]
     ) -> tuple[dict[str, int], dict[str, int]]:
         """(leak, errors) per basis, after comparing every parity message."""
-        (start,) = self.of("CascadeStart")
-        blocks = [PRESET.lengths(len(rest["alice"][b]), (counts[b][0] + 1) / (counts[b][1] + 2)) for b in "zx"]
+        (chosen,), (start,) = self.of("ReconciliationStart"), self.of("CascadeStart")
+        self.assert_equal("method", chosen["method"], PARAMETERS.reconciliation.value)
+        cuts = [PRESET.cuts(len(rest["alice"][b]), (counts[b][0] + 1) / (counts[b][1] + 2)) for b in "zx"]
         strings = [[np.array(rest[who][b], np.uint8) for b in "zx"] for who in ("alice", "bob")]
-        done = reference_cascade.reconcile(strings[0], strings[1], blocks, PRESET.masks, start["seed"])
+        done = reference_cascade.reconcile(strings[0], strings[1], cuts, PRESET.masks, PRESET.limit, start["seed"])
         self.assert_equal("parities", [m["bits"] for m in self.of("Parities")], done.parities)
         self.assert_equal("differences", [m["bits"] for m in self.of("ParityDifferences")], done.differences)
         for frame in done.frames:
@@ -275,14 +278,15 @@ class Follows:
         leak = dict(zip("zx", done.leak_bits, strict=True))
         return leak, dict(zip("zx", (frame.errors for frame in done.frames), strict=True))
 
-    def verify(self, rest: dict[str, dict[str, list[int]]]) -> None:
-        """Both verification tags by the definition of the hash."""
-        (told,) = self.of("VerificationTags")
+    def verify(self, rest: dict[str, dict[str, list[int]]], errors: dict[str, int]) -> None:
+        """Both frames' verification tags by the definition of the hash, and Bob's answer to them."""
+        (told,), (answer,) = self.of("VerificationTags"), self.of("VerificationResult")
         n = max(len(rest["alice"][b]) for b in "zx")
         seed = to_bits(told["seed"], n - 1)
-        for name in "zx":
-            derived = hashing.tag(rest["alice"][name], PARAMETERS.verify_bits, seed)
-            self.assert_equal(f"verification tag of {name}", told[f"tag_{name}"], derived)
+        derived = [hashing.tag(rest["alice"][name], PARAMETERS.verify_bits, seed) for name in "zx"]
+        self.assert_equal("verification tags", told["tags"], b"".join(derived))
+        self.assert_equal("verdict", answer["equal"], pack([1, 1]))
+        self.assert_equal("counts", answer["errors"], hashing.counts_sent([errors[name] for name in "zx"]))
 
     def distil(
         self,
@@ -319,7 +323,7 @@ class Follows:
             if message["kind"] == "Tag":
                 tag = msgspec.msgpack.decode(data)
                 second = message["sender"] == "bob"
-                head = b"entangled-qkd tag" + (1).to_bytes(2, "big") + letter + next(stages) + session_id
+                head = b"entangled-qkd tag" + (2).to_bytes(2, "big") + letter + next(stages) + session_id
                 head += (
                     (0).to_bytes(8, "big") + len(agreed).to_bytes(8, "big") + agreed + len(frames).to_bytes(8, "big")
                 )
@@ -334,7 +338,7 @@ def recompute(messages: list[Json], tags: dict[str, list[tuple[int, int]]]) -> t
     kept = follows.sifted()
     rest, counts = follows.sample(kept)
     leak, errors = follows.reconcile(rest, counts)
-    follows.verify(rest)
+    follows.verify(rest, errors)
     key, size, phase = follows.distil(rest, counts, leak, errors)
     nonces = {m["role"]: m["session_nonce"] for m in follows.of("Hello")}
     session_id = hashlib.sha256(b"entangled-qkd session" + nonces["alice"] + nonces["bob"]).digest()[:16]
@@ -416,7 +420,7 @@ def full() -> Json:
             "AUTH_BYPASS", "A value that no stage can check.", "Only the tag over the transcript stops it."
         ),
         "Forged": Flag("AUTH_BYPASS", "A tag, or the number of its pad, is altered.", "Eve would speak."),
-        "Verdict": Flag("BASIC", "The strings are said to differ, or their tags do.", "No key: a denial of service."),
+        "Verdict": Flag("BASIC", "Frames seem to differ that are equal.", "No key: a denial of service."),
     }
     return document(
         "QKD-BBM92",
@@ -468,10 +472,21 @@ def _altered(messages: list[Json]) -> list[Json]:
             one("the nonce of the Hello", number, nonce, "Unnoticed", "AuthenticationError"),
             one("the parameters of the Hello", number, agreed + 10, "Disagreement", "RemoteProtocolError"),
         ]
+    number, data, fields = find("ReconciliationStart", "alice")
+    method, reason = data.index(fields["method"].encode()), data.index(fields["reason"].encode())
+    tests += [
+        one("the method of error correction", number, method, "Disagreement", "RemoteProtocolError"),
+        one("why it was chosen", number, reason, "Unnoticed", "AuthenticationError"),
+    ]
     number, data, fields = find("VerificationTags", "alice")
-    tests.append(one("a tag of the verification", number, data.index(fields["tag_z"]), "Verdict", "VerificationFailed"))
-    number, data, _ = find("VerificationResult", "bob")
-    tests.append(one("the verdict of the verification", number, len(data) - 1, "Verdict", "VerificationFailed"))
+    seed, tags = data.index(fields["seed"]), data.index(fields["tags"])
+    tests += [
+        one("the seed of the verification", number, seed, "Verdict", "VerificationFailed"),
+        one("one frame's tag", number, tags, "Verdict", "RemoteProtocolError"),
+    ]
+    number, data, fields = find("VerificationResult", "bob")
+    counts = data.index(fields["errors"])
+    tests.append(one("a count of errors", number, counts + 3, "Disagreement", "RemoteProtocolError"))
     number, data, fields = find("Amplify", "alice")
     tests.append(
         one(

@@ -1,0 +1,86 @@
+"""The line between two hosts: what it knows of its own round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import pytest
+
+from qkd.exchange.engine import Engine
+from qkd.exchange.messages import CascadeStart, Parities
+from qkd.exchange.steps import Role, Steps, receive, send
+from qkd.exchange.transcript import Transcript
+from qkd.transport import tcp
+from qkd.transport.tcp import Line
+
+
+class Connection:
+    """A socket whose kernel has measured what we like, and a stream's writer in one."""
+
+    def __init__(self, smoothed_us: int, least_us: int | None) -> None:
+        # Linux: seven bytes and flags, 24 numbers of 32 bits (the 16th is the smoothed time), four of 64, three of 32.
+        numbers = [0] * 15 + [smoothed_us] + [0] * 8
+        self.info = struct.pack("=8s24I4Q3I", bytes(8), *numbers, 0, 0, 0, 0, 0, 0, 0)
+        if least_us is not None:
+            self.info += struct.pack("=2I", least_us, 77)
+
+    def get_extra_info(self, name: str) -> Connection:
+        assert name == "socket"
+        return self
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return self.info[:size]
+
+
+@pytest.mark.parametrize(
+    ("smoothed_us", "least_us", "seconds"),
+    [(44_000, 12_000, 0.012), (44_000, 0, 0.044), (44_000, None, 0.044), (0, 0, 0.0), (3_000_000, 200_000, 0.2)],
+)
+def test_the_least_time_counts_and_the_smoothed_one_stands_in(
+    smoothed_us: int, least_us: int | None, seconds: float
+) -> None:
+    line = Line(None, Connection(smoothed_us, least_us))  # type: ignore[arg-type]
+    assert line.round_trip_s == pytest.approx(seconds)
+
+
+def asks() -> Steps[int]:
+    for _ in range(10):
+        yield from send(CascadeStart(bytes(32)))
+        yield from receive(Parities)
+    return 10
+
+
+def answers() -> Steps[int]:
+    for _ in range(10):
+        yield from receive(CascadeStart)
+        yield from send(Parities(b""))
+    return 10
+
+
+def test_a_live_line_has_measured_something() -> None:
+    """Over the loop-back: more than nothing after ten rounds, and less than the patience of the line."""
+
+    async def both() -> tuple[float, float]:
+        answered: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            answered.set_result(Line(reader, writer))
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        caller = Line(*await asyncio.open_connection(*server.sockets[0].getsockname()))
+        listener = await answered
+        await asyncio.gather(
+            tcp.run(Engine(Role.ALICE, asks(), Transcript()), caller, None),
+            tcp.run(Engine(Role.BOB, answers(), Transcript()), listener, None),
+        )
+        measured = caller.round_trip_s, listener.round_trip_s
+        await caller.close()
+        await listener.close()
+        server.close()
+        return measured
+
+    for seconds in asyncio.run(both()):
+        assert 0 < seconds < 60
