@@ -146,7 +146,7 @@ def test_blind_makes_strings_equal(qber: float) -> None:
 def test_lengths_and_priors_may_differ_in_a_batch() -> None:
     lengths = [768, 1536, 400, 500, 2000, 768, 380]
     alice, bob = strings(lengths, 0.015, seed=5)
-    check(alice, bob, [0.01, 0.015, 0.015, 0.02, 0.015, 0.03, 0.02], BLIND)
+    check(alice, bob, [0.01, 0.015, 0.015, 0.02, 0.015, 0.03, 0.02], BLIND, may_fail=1)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -436,7 +436,7 @@ def test_any_length_with_the_shipped_codes(bits: int) -> None:
 
 
 @compiled
-@pytest.mark.parametrize(("factor", "bound"), [(0.5, 1.25), (2.0, 1.8)])
+@pytest.mark.parametrize(("factor", "bound"), [(0.5, 1.45), (2.0, 1.8)])
 def test_a_wrong_estimate_with_the_shipped_codes(factor: float, bound: float) -> None:
     alice, bob = strings([65_536] * 2, 0.04, seed=16)
     result = check(alice, bob, [0.04 * factor] * 2, PRESETS["blind"], ldpc.SHIPPED)

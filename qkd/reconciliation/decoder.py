@@ -25,6 +25,8 @@ CHOICE = 6
 
 # The error rate that the syndrome shows is taken alone if it is this many deviations off the one expected.
 SURPRISE = 2.6
+# But no farther off than this factor: where nearly half of all checks are violated their number says little.
+FARTHEST = 2.2
 # Relative error with which a session knows its error rate beforehand, beside the frame's own scatter.
 PRIOR_ERROR = 0.03
 # An error in a column of degree d changes d checks, so their number scatters by this much more than a sum of coins.
@@ -86,10 +88,11 @@ class Decoder:
         self._belief[column, np.where(lane < self._at[column], lane + z, lane)] = certain
 
     def doubt(self) -> float:
-        """Share of the variance of the error pattern that is left, from 1 before decoding to 0."""
+        """Share of the variance of the error pattern that is left: 1 before decoding, at most 1, 0 at the end."""
         d = self._doubts()[self._adapted.payload]
         q = self._qber
-        return float((d / (1 + d) ** 2).sum(dtype=np.float64)) / (self._adapted.payload.size * q * (1 - q))
+        left = float((d / (1 + d) ** 2).sum(dtype=np.float64))
+        return min(1.0, left / (self._adapted.payload.size * q * (1 - q)))
 
     def _doubts(self) -> npt.NDArray[np.float32]:
         out = np.empty(self._adapted.length, np.float32)
@@ -195,6 +198,7 @@ def _weighed(piece: Piece, shown: float, error: float) -> float:
     """Expected and shown error rate in one, on a logarithmic scale and by their errors; or the one shown alone."""
     expected = within(piece.qber)
     prior = math.hypot(math.sqrt((1 - expected) / (expected * piece.bits)), PRIOR_ERROR)
+    shown = min(max(shown, expected / FARTHEST), expected * FARTHEST)
     if abs(math.log(shown / expected)) > SURPRISE * math.hypot(prior, error):
         return shown
     weight = prior**2 / (prior**2 + error**2)

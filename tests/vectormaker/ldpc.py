@@ -384,7 +384,7 @@ def small() -> Json:
     ]
     blind = [
         _whole_case("more errors than the first message corrects", [_frame(512, 16, 0.02)], BLIND, "Blind"),
-        _whole_case("far more errors than expected", [_frame(512, 22, 0.01)], BLIND, "Blind"),
+        _whole_case("far more errors than expected", [_frame(512, 20, 0.01)], BLIND, "Blind"),
     ]
     two = [_frame(512, 0, 0.02), _frame(500, 0, 0.02)]
     pieces = _pieces([512, 500], [0.02, 0.02], BLIND)
