@@ -170,7 +170,7 @@ def test_bursts_cost_no_more_than_scattered_errors() -> None:
     check(alice, bob, [0.02] * 8, BLIND)
 
 
-@pytest.mark.parametrize(("qber", "prior", "further"), [(0.03, 0.022, False), (0.05, 0.012, True)])
+@pytest.mark.parametrize(("qber", "prior", "further"), [(0.03, 0.022, False), (0.05, 0.02, True)])
 def test_the_ledger_is_the_rank_of_what_was_disclosed(qber: float, prior: float, further: bool) -> None:
     # Disclosed are A x + B r with x the string and r the random bits at punctured positions. As r is uniform and used
     # once, that tells rank [A B] - rank B of x.
