@@ -20,7 +20,7 @@ from qkd.exchange.messages import LdpcRequest, LdpcReveal, LdpcSyndromes, Messag
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits, expand_permutation
-from qkd.reconciliation import ldpc
+from qkd.reconciliation import decoder, ldpc
 from qkd.reconciliation.adaption import Library, adapt, cut, extend, spare_rows, split
 from qkd.reconciliation.codewords import syndrome
 from qkd.reconciliation.efficiency import binary_entropy, efficiency
@@ -171,7 +171,12 @@ def test_bursts_cost_no_more_than_scattered_errors() -> None:
 
 
 @pytest.mark.parametrize(("qber", "prior", "further"), [(0.03, 0.022, False), (0.05, 0.02, True)])
-def test_the_ledger_is_the_rank_of_what_was_disclosed(qber: float, prior: float, further: bool) -> None:
+def test_the_ledger_is_the_rank_of_what_was_disclosed(
+    qber: float, prior: float, further: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The few checks of a small code show an error rate but roughly; here it is believed.
+    if further:
+        monkeypatch.setattr(decoder, "SURPRISE", 0.0)
     # Disclosed are A x + B r with x the string and r the random bits at punctured positions. As r is uniform and used
     # once, that tells rank [A B] - rank B of x.
     n = 700
