@@ -16,7 +16,7 @@ from qkd.errors import ParameterError
     [(3, 6, 0.084), (4, 8, 0.076), (5, 10, 0.068), (3, 5, 0.113), (4, 6, 0.116), (3, 4, 0.167)],
 )
 def test_regular_thresholds_are_the_published_ones(variable: int, check: int, published: float) -> None:
-    """Richardson and Urbanke 2001, belief propagation on the BSC: three digits, the rest cut off."""
+    """Richardson and Urbanke 2001, belief propagation on the BSC, recalled: three digits, the rest cut off."""
     found = threshold(Ensemble.of_nodes({variable: 1}, {check: 1}), step=0.1, relative=1e-3)
     assert published <= found < published + 0.001
 
