@@ -42,7 +42,8 @@ SHORTEST_TRANSFORM, LONGEST_TRANSFORM = 1 << 13, 1 << 20
 # Counts must stay below the modulus of the transform.
 LONGEST_INPUT = 1 << 30
 KNOWN_ANSWER = "67972cada333c35c379e9f5b30"  # by galois: see tests/test_toeplitz.py
-LONG_KNOWN_ANSWER = "64fda7a8a9e667cedbd21dc25cdd029fa7292b7931fbe8d75012439f2cfab2b7"  # SHA-256 of 130,000 bits, by one product of Python integers
+# SHA-256 of 130,000 packed bits, by one product of Python integers: see tests/test_gf2product.py
+LONG_KNOWN_ANSWER = "64fda7a8a9e667cedbd21dc25cdd029fa7292b7931fbe8d75012439f2cfab2b7"
 
 
 class Method(StrEnum):

@@ -6,10 +6,10 @@ i, s_j the polynomial that vanishes on the span W_j of beta_0 .. beta_{j-1}. At 
 roots. In Cantor's basis s_j has coefficients 0 and 1, so the way from powers of y to that basis is additions alone
 (Gao and Mateer, IEEE Trans. Inf. Theory 56:6265, 2010: expansion at s_i, i a power of two, s_i = y^(2^i) + y).
 
-`transform` below is T = (evaluation at the first M points) (change of basis), M by M, invertible. A product of
-polynomials is T^-1 (T a . T b). Its transpose, T^t (T b . T^-t c), is the sum over j of b[j] c[i + j]: what a hash
-wants, and with M as long as c alone (Bostan, Lecerf, Schost, ISSAC 2003). So beside the evaluation there are an
-inverse-transposed and a transposed one; each is the program read backwards or with every addition turned round.
+Let T = (evaluation at the first M points) (change of basis), M by M, invertible. A product of polynomials a, b is
+T^-1 (T a . T b). Its transpose, T^t (T b . T^-t c), is the sum over j of b[j] c[i + j]: what a hash wants, with M as
+long as c alone (Bostan, Lecerf, Schost, ISSAC 2003). So beside the evaluation there are an inverse-transposed and a
+transposed one; each is the program read backwards or with every addition turned round.
 
 M need not be a power of two: coefficients from M on are zero and points from M on are not computed (van der Hoeven,
 ISSAC 2004, for the roots of unity). No branch and no address depends on the data.
@@ -114,27 +114,32 @@ def expand(f: Words, at: int, m: int, i: int, stride: int, width: int, limit: in
 
 
 @lean
+def _convert_16(f: Words, at: int, stride: int, width: int, mode: int) -> None:
+    """`convert_each` of 16 rows."""
+    if stride == 1:
+        if mode == PLAIN:
+            rows16(f, at)
+        elif mode == INVERSE_TRANSPOSED:
+            rows16_inverse_transposed(f, at)
+        else:
+            rows16_transposed(f, at)
+        return
+    for c in range(at, at + width, 8):
+        if mode == PLAIN:
+            columns16(f, c, stride)
+        elif mode == INVERSE_TRANSPOSED:
+            columns16_inverse_transposed(f, c, stride)
+        else:
+            columns16_transposed(f, c, stride)
+
+
+@lean
 def _convert_to_16(f: Words, at: int, k: int, stride: int, width: int, limit: int, mode: int) -> None:
-    """`convert` of 2^k rows for k <= 4; with stride 1, k = 4."""
+    """`convert_each` of 2^k rows for k <= 4; with stride 1, k = 4."""
     if at >= limit:
         return
     if k == 4:
-        if stride == 1:
-            if mode == PLAIN:
-                rows16(f, at)
-            elif mode == INVERSE_TRANSPOSED:
-                rows16_inverse_transposed(f, at)
-            else:
-                rows16_transposed(f, at)
-        elif mode == PLAIN:
-            for c in range(at, at + width, 8):
-                columns16(f, c, stride)
-        elif mode == INVERSE_TRANSPOSED:
-            for c in range(at, at + width, 8):
-                columns16_inverse_transposed(f, c, stride)
-        else:
-            for c in range(at, at + width, 8):
-                columns16_transposed(f, c, stride)
+        _convert_16(f, at, stride, width, mode)
         return
     # Four rows at s_1; eight at s_2, then both halves of four at s_1.
     for step in range(k - 1):
@@ -145,7 +150,7 @@ def _convert_to_16(f: Words, at: int, k: int, stride: int, width: int, limit: in
 
 @lean
 def _convert_to_256(f: Words, at: int, k: int, stride: int, width: int, limit: int, mode: int) -> None:
-    """`convert` of 2^k rows for k <= 8, in strips of columns that fit the second cache."""
+    """`convert_each` of 2^k rows for k <= 8, in strips of columns that fit the second cache."""
     if k <= 4:
         _convert_to_16(f, at, k, stride, width, limit, mode)
         return

@@ -167,7 +167,7 @@ if numba.config.DISABLE_JIT:
         for k in (0, step):
             up8(f, i + k, i + k + 2 * step, t)
 
-    def _last(f: Words, first: int, half: int, t: int, transposed: bool, up: bool) -> None:
+    def _last_level(f: Words, first: int, half: int, t: int, transposed: bool, up: bool) -> None:
         u = first + np.array(_LAST[half])
         u, v = (u + half, u) if transposed else (u, u + half)
         factors = np.uint64(t) ^ np.array(_FACTORS[half], np.uint64)
@@ -181,17 +181,17 @@ if numba.config.DISABLE_JIT:
     def last_down(f: Words, i: int, t4: int, t2: int, t1: int) -> None:
         """The last three levels down of two blocks of 8 words, t4, t2, t1 the factors of the first block of each."""
         for half, t in ((4, t4), (2, t2), (1, t1)):
-            _last(f, i, half, t, False, False)
+            _last_level(f, i, half, t, False, False)
 
     def last_down_exchanged(f: Words, i: int, t4: int, t2: int, t1: int) -> None:
         """The same with u and v exchanged."""
         for half, t in ((4, t4), (2, t2), (1, t1)):
-            _last(f, i, half, t, True, False)
+            _last_level(f, i, half, t, True, False)
 
     def last_up(f: Words, i: int, t4: int, t2: int, t1: int) -> None:
         """The three levels up, as their first."""
         for half, t in ((1, t1), (2, t2), (4, t4)):
-            _last(f, i, half, t, False, True)
+            _last_level(f, i, half, t, False, True)
 
     def _applied(groups: list[list[tuple[int, int]]]) -> tuple[Any, Any]:
         def rows(f: Words, i: int) -> None:
