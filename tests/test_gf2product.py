@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from qkd import gf2product, toeplitz
 from qkd.bits import Bits
-from qkd.kernels import additive, gf64
+from qkd.kernels import additive, conversion, gf64
 from qkd.kernels.features import carryless_bits
 from qkd.randomness import expand_bits
 from tests.reference.toeplitz import by_definition, by_galois
@@ -74,12 +74,12 @@ def test_what_the_processor_lacks_is_not_used_whatever_the_compiler_is_told() ->
 _ELSEWHERE = """
 import sys
 from qkd import gf2product, toeplitz
-from qkd.kernels import gf64
+from qkd.kernels import gf64steps
 from qkd.bits import pack
 from qkd.randomness import expand_bits
 n, length = 40_000, 17_000
 key = toeplitz.hash_bits(expand_bits(b"", "product input", n), length, expand_bits(b"", "product seed", n - 1))
-print(gf64.WIDTH, gf2product.available(), toeplitz.method(n, length).name, pack(key).hex())
+print(gf64steps.WIDTH, gf2product.available(), toeplitz.method(n, length).name, pack(key).hex())
 """
 
 
@@ -152,7 +152,7 @@ def _transformed(coefficients: gf64.Words, points: int) -> gf64.Words:
     k = max(4, (max(points, coefficients.size) - 1).bit_length())
     f = np.zeros(1 << k, np.uint64)
     f[: coefficients.size] = coefficients
-    gf2product._convert(f, k, coefficients.size, additive.PLAIN)
+    gf2product._convert(f, k, coefficients.size, conversion.PLAIN)
     additive.evaluate(f, gf64.TWIDDLES, k, points, coefficients.size)
     return f[:points]
 
@@ -184,7 +184,7 @@ def test_transform_evaluates_long_polynomials(filled: int, points: int) -> None:
 
 
 @can_multiply
-@pytest.mark.parametrize("mode", [additive.PLAIN, additive.INVERSE_TRANSPOSED, additive.TRANSPOSED])
+@pytest.mark.parametrize("mode", [conversion.PLAIN, conversion.INVERSE_TRANSPOSED, conversion.TRANSPOSED])
 @pytest.mark.parametrize("k", [4, 6, 9] if INTERPRETED else [4, 5, 7, 8, 9, 10, 12, 17])
 def test_rows_are_converted_as_each_of_their_columns(k: int, mode: int) -> None:
     """Rows apart, which only the longest polynomials have at their top, against rows of one word."""
@@ -203,10 +203,10 @@ def test_the_three_conversions_are_of_one_matrix(k: int) -> None:
     x, y = (_random_words(1 << k, 10 * k + n) for n in (1, 2))
     pairing = _paired(x, y)
     converted = y.copy()
-    gf2product._convert(converted, k, converted.size, additive.PLAIN)
+    gf2product._convert(converted, k, converted.size, conversion.PLAIN)
     transposed, inverse_transposed = x.copy(), x.copy()
-    gf2product._convert(transposed, k, x.size, additive.TRANSPOSED)
-    gf2product._convert(inverse_transposed, k, x.size, additive.INVERSE_TRANSPOSED)
+    gf2product._convert(transposed, k, x.size, conversion.TRANSPOSED)
+    gf2product._convert(inverse_transposed, k, x.size, conversion.INVERSE_TRANSPOSED)
     assert _paired(x, converted) == _paired(transposed, y)
     assert _paired(inverse_transposed, converted) == pairing
 

@@ -23,7 +23,7 @@ from qkd import gf2product, toeplitz
 from qkd.benchmarks.result import Row
 from qkd.bits import Bits
 from qkd.errors import ParameterError
-from qkd.kernels import gf64
+from qkd.kernels import gf64steps
 
 LEAST_BITS, MOST_BITS = 1_000, 200_000_000
 # Work beyond which one call is enough, and how many calls at most, s.
@@ -88,7 +88,7 @@ def measure(bits: int = 1_000_000, ratio: float = 0.5, seed: int = 1) -> Privacy
     reference = next((row.value for row in others if row.case == _SCIPY), None)
     return PrivacySpeed(
         method=str(toeplitz.method(bits, length)),
-        carryless_bits=gf64.WIDTH,
+        carryless_bits=gf64steps.WIDTH,
         mbit_per_s=speed,
         reference_mbit_per_s=reference,
         rows=tuple(
