@@ -37,8 +37,9 @@ from qkd.randomness import expand_bits
 # Measured relative costs: of one entry of the matrix by packed words; of one point through one level of a transform;
 # of one point of a product. Only speed depends on them.
 WORD_COST, LEVEL_COST, PRODUCT_COST = 0.002, 0.36, 0.7
-# Longer transforms fall out of the cache; longer convolutions are cut into tiles.
-SHORTEST_TRANSFORM, LONGEST_TRANSFORM = 1 << 13, 1 << 20
+# Longer convolutions are cut into tiles; transforms of more points than CACHED_TRANSFORM fall out of the cache.
+SHORTEST_TRANSFORM, CACHED_TRANSFORM, LONGEST_TRANSFORM = 1 << 13, 1 << 20, 1 << 23
+UNCACHED_COST = 1.5
 # Counts must stay below the modulus of the transform.
 LONGEST_INPUT = 1 << 30
 KNOWN_ANSWER = "67972cada333c35c379e9f5b30"  # by galois: see tests/test_toeplitz.py
@@ -150,7 +151,8 @@ class _Tiling:
     def cost(self) -> float:
         transforms = 2 * (self.rows + self.columns) - 1
         levels = self.size.bit_length() - 1
-        return self.size * (transforms * levels * LEVEL_COST + self.rows * self.columns * PRODUCT_COST)
+        slower = UNCACHED_COST if self.size > CACHED_TRANSFORM else 1.0
+        return self.size * (transforms * levels * LEVEL_COST + self.rows * self.columns * PRODUCT_COST) * slower
 
 
 def _tiling(text: int, output: int) -> _Tiling:
