@@ -13,18 +13,22 @@ in the last n - l bits, output bit i of the difference is s[i + j*] plus seed bi
 differing j, so all l bits are uniform; if they do not, the identity keeps the difference. It needs n - 1 seed bits
 where a full Toeplitz matrix needs n + l - 1 (Hayashi and Tsurumaru, IEEE Trans. Inf. Theory 62:2213, 2016).
 
-No floating point: integers modulo a prime for long outputs, packed words for short ones. Both answer a known
-question before the first use in a process.
+No floating point: long outputs by polynomials over GF(2^64) where the processor multiplies without carries
+(`qkd.gf2product`), by integers modulo a prime elsewhere; short ones by packed words. All answer a known question
+before the first use in a process.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from qkd import gf2product
 from qkd.bits import Bits, as_bits, pack
 from qkd.errors import ParameterError
 from qkd.kernels import ntt
@@ -33,11 +37,22 @@ from qkd.randomness import expand_bits
 # Measured relative costs: of one entry of the matrix by packed words; of one point through one level of a transform;
 # of one point of a product. Only speed depends on them.
 WORD_COST, LEVEL_COST, PRODUCT_COST = 0.002, 0.36, 0.7
-# Longer transforms fall out of the cache; longer convolutions are cut into tiles.
-SHORTEST_TRANSFORM, LONGEST_TRANSFORM = 1 << 13, 1 << 20
+# Longer convolutions are cut into tiles; transforms of more points than CACHED_TRANSFORM fall out of the cache.
+SHORTEST_TRANSFORM, CACHED_TRANSFORM, LONGEST_TRANSFORM = 1 << 13, 1 << 20, 1 << 23
+UNCACHED_COST = 1.5
 # Counts must stay below the modulus of the transform.
 LONGEST_INPUT = 1 << 30
 KNOWN_ANSWER = "67972cada333c35c379e9f5b30"  # by galois: see tests/test_toeplitz.py
+# SHA-256 of 130,000 packed bits, by one product of Python integers: see tests/test_gf2product.py
+LONG_KNOWN_ANSWER = "64fda7a8a9e667cedbd21dc25cdd029fa7292b7931fbe8d75012439f2cfab2b7"
+
+
+class Method(StrEnum):
+    """How a hash is computed; the bits are the same."""
+
+    WORDS = "packed words"
+    CARRYLESS = "additive transform over GF(2^64)"
+    NUMBER_THEORETIC = "number-theoretic transform"
 
 
 def seed_length(input_bits: int) -> int:
@@ -70,14 +85,31 @@ def hash_bits(bits: Bits, length: int, seed: Bits) -> Bits:
 
 @cache
 def self_test() -> None:
-    """Known answer of both computations, once per process: a miscompiled kernel must not make keys."""
+    """Known answer of every computation, once per process: a miscompiled kernel must not make keys."""
     bits, seed = expand_bits(b"", "toeplitz input", 500), expand_bits(b"", "toeplitz seed", 499)
     words, transformed = bits[:100].copy(), bits[:100].copy()
     _add_by_words(words, bits[100:], seed)
     _add_by_transform(transformed, bits[100:][::-1], seed, _tiling(400, 100))
-    for output in (words, transformed):
-        if pack(output).hex() != KNOWN_ANSWER:
-            raise RuntimeError("the Toeplitz hash fails its known-answer test: this machine must not make keys")
+    right = all(pack(output).hex() == KNOWN_ANSWER for output in (words, transformed))
+    if not right or (gf2product.available() and _long_answer() != LONG_KNOWN_ANSWER):
+        raise RuntimeError("the Toeplitz hash fails its known-answer test: this machine must not make keys")
+
+
+def _long_answer() -> str:
+    """Of a size at which every step of the additive transforms is taken, cut ones included."""
+    bits, seed = expand_bits(b"", "toeplitz input", 300_000), expand_bits(b"", "toeplitz seed", 299_999)
+    output = bits[:130_000].copy()
+    gf2product.add_windows(output, bits[130_000:][::-1], seed)
+    return hashlib.sha256(pack(output)).hexdigest()
+
+
+def method(input_bits: int, length: int) -> Method:
+    """How this process computes a hash of these sizes, 0 <= length <= input_bits."""
+    text = input_bits - length
+    words = WORD_COST * text * length
+    if gf2product.available():
+        return Method.WORDS if words < gf2product.cost(text, length) else Method.CARRYLESS
+    return Method.WORDS if not words or words < _tiling(text, length).cost else Method.NUMBER_THEORETIC
 
 
 def _hash(bits: Bits, length: int, seed: Bits) -> Bits:
@@ -85,11 +117,13 @@ def _hash(bits: Bits, length: int, seed: Bits) -> Bits:
     output = bits[:length].copy()
     if not length or not rest.size:
         return output
-    tiling = _tiling(rest.size, length)
-    if WORD_COST * rest.size * length < tiling.cost:
+    chosen = method(bits.size, length)
+    if chosen is Method.CARRYLESS:
+        gf2product.add_windows(output, rest[::-1], seed)
+    elif chosen is Method.WORDS:
         _add_by_words(output, rest, seed)
     else:
-        _add_by_transform(output, rest[::-1], seed, tiling)
+        _add_by_transform(output, rest[::-1], seed, _tiling(rest.size, length))
     return output
 
 
@@ -121,7 +155,8 @@ class _Tiling:
     def cost(self) -> float:
         transforms = 2 * (self.rows + self.columns) - 1
         levels = self.size.bit_length() - 1
-        return self.size * (transforms * levels * LEVEL_COST + self.rows * self.columns * PRODUCT_COST)
+        slower = UNCACHED_COST if self.size > CACHED_TRANSFORM else 1.0
+        return self.size * (transforms * levels * LEVEL_COST + self.rows * self.columns * PRODUCT_COST) * slower
 
 
 def _tiling(text: int, output: int) -> _Tiling:
