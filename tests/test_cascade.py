@@ -106,9 +106,9 @@ def test_tiny_frames(n: int, errors: int) -> None:
 def test_without_errors_little_is_disclosed() -> None:
     alice, bob = strings([65_536], 0.0, seed=4)
     result = check(alice, bob, [0.0])
-    # Error rate 0.1 % at least: 48 blocks of 1024 and 32 of 512 bits; 15 of 4096 and 2 of 2048, the last inferred;
+    # Error rate 0.1 % at least: 2 blocks of 2048 and 60 of 1024 bits; 9 of 4096 and 14 of 2048, the last inferred;
     # and 16 masks.
-    assert result.ledger.alice.tolist() == [48 + 32 + 15 + 2 - 1 + 16]
+    assert result.ledger.alice.tolist() == [2 + 60 + 9 + 14 - 1 + 16]
     assert result.rounds == 3
 
 

@@ -35,7 +35,10 @@ from qkd.reconciliation.efficiency import binary_entropy
 from tests import rigged
 
 SVG = "{http://www.w3.org/2000/svg}"
-SMALL = Curve("rigged", "plain", 1024, (0.01, 0.03), 6, (0.03,), grid_frames=2, estimate_frames=2, scaling_frames=256)
+SMALL = Curve(
+    "rigged", "plain", 1024, (0.01, 0.03), 6, (0.03,), grid_frames=2, estimate_frames=2, scaling_frames=256,
+    claimed_frames=10,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -43,7 +46,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The study of one rigged preset, small; five error rates in the grid."""
     monkeypatch.setitem(methods.METHODS, "rigged", rigged.rigged)
     monkeypatch.setattr(study, "CURVES", (SMALL,))
-    monkeypatch.setattr(study, "CLAIMED_1E3", 10)
     monkeypatch.setattr(study, "LDPC_GRID", (0.01, 0.02))
     monkeypatch.setattr(study, "GRID_RATIO", 1.2)
 

@@ -58,7 +58,7 @@ PARAMETERS = SessionParameters(
     reconciliation=Method.CASCADE_FAST,
 )
 # The "fast" preset of qkd/reconciliation/cascade.py, written out: a change there must show here.
-PRESET = Preset(0.9, 4.0, 1 << 20, 16)
+PRESET = Preset(1.1, 3.2, 1 << 20, 16)
 
 # ------------------------------------------------------------------------------------------------------- schema
 
