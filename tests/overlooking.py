@@ -35,7 +35,7 @@ def overlooking(places: Places, frame_bits: int) -> Roles:
         done = yield from cascade.bob([Frame(spoil(i, f.bits), f.qber) for i, f in enumerate(given)], FAST)
         return replace(done, strings=tuple(spoil(i, bits) for i, bits in enumerate(done.strings)))
 
-    return Roles(lambda given, secrets: cascade.alice(given, FAST, secrets), bob, frame_bits, two_way=True)
+    return Roles(lambda given, secrets: cascade.alice(given, FAST, secrets), bob, frame_bits, 1, two_way=True)
 
 
 def unknowing(method: Roles) -> Roles:

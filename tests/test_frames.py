@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qkd import verification
-from qkd.errors import ParameterError, RemoteProtocolError, VerificationFailed
+from qkd.errors import KeyTooShort, ParameterError, RemoteProtocolError, VerificationFailed
 from qkd.estimation import Estimate
 from qkd.exchange.codec import decode, encode
 from qkd.exchange.engine import Engine
@@ -215,9 +215,15 @@ def test_alice_names_the_method_and_both_keep_why() -> None:
 
 @pytest.mark.parametrize("method", list(METHODS), ids=lambda method: method.value)
 def test_a_method_may_be_forced(method: Method) -> None:
-    for verified in run(Block.of(1000, 1000), SessionParameters(reconciliation=method)):
+    for verified in run(Block.of(3000, 2500), SessionParameters(reconciliation=method)):
         assert verified.choice.method is method
         assert "parameters" in verified.choice.reason
+
+
+def test_strings_too_short_for_a_forced_method_end_the_block() -> None:
+    """The codes take 2048 bits at least; Cascade takes any number."""
+    with pytest.raises(KeyTooShort, match="5400 sifted bits give 0 secret bits; it takes about 5530 or more"):
+        run(Block.of(3000, 2000), SessionParameters(reconciliation=Method.LDPC_BLIND))
 
 
 def test_the_round_trip_is_what_decides(monkeypatch: pytest.MonkeyPatch) -> None:

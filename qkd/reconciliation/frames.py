@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkd.bits import Bits
-from qkd.errors import RemoteProtocolError
+from qkd.errors import KeyTooShort, RemoteProtocolError
 from qkd.estimation import Estimate
 from qkd.exchange.messages import ReconciliationStart
 from qkd.exchange.steps import Steps, receive, send
@@ -113,7 +113,8 @@ def alice(
         seconds: how long the block took to detect; error correction must keep up.
 
     Raises:
-        ParameterError: the method asked for is not installed. RemoteProtocolError, ReconciliationFailed: see it.
+        ParameterError: the method asked for is not installed. KeyTooShort: the strings are too short for it.
+        RemoteProtocolError, ReconciliationFailed: see the method.
     """
     choice = _choice(estimate, params, round_trip_s, seconds)
     corrector = roles(choice.method).alice
@@ -200,7 +201,16 @@ def _priors(estimate: Estimate) -> tuple[float, float]:
 
 
 def _split(estimate: Estimate, method: Method) -> tuple[list[Frame], int]:
-    """The frames of both bases, Z first, and how many are of Z."""
+    """The frames of both bases, Z first, and how many are of Z.
+
+    Raises:
+        KeyTooShort: a string is shorter than the method, which the session's parameters force, can take.
+    """
+    least = roles(method).least_bits
+    shorter = min(estimate.z.size, estimate.x.size)
+    if shorter < least:
+        sifted = estimate.z.size + estimate.sample_z + estimate.x.size + estimate.sample_x
+        raise KeyTooShort(0, sifted, -(-sifted * least // max(shorter, 1)))
 
     def one(bits: Bits, qber: float) -> list[Frame]:
         count = max(1, -(-bits.size // roles(method).frame_bits))

@@ -9,6 +9,7 @@ from qkd.errors import ParameterError
 from qkd.exchange.steps import Steps
 from qkd.randomness import SecretBits
 from qkd.reconciliation import cascade, ldpc
+from qkd.reconciliation.adaption import SHORTEST, SIZES
 from qkd.reconciliation.choice import Method
 from qkd.reconciliation.frame import Frame, Reconciled
 
@@ -22,12 +23,14 @@ class Roles:
     Attributes:
         alice, bob: frames and secret bits to `Reconciled`.
         frame_bits: longest frame that strings are cut into.
+        least_bits: shortest string that can be corrected.
         two_way: Bob's answers depend on his string.
     """
 
     alice: Corrector
     bob: Corrector
     frame_bits: int
+    least_bits: int
     two_way: bool
 
 
@@ -36,6 +39,7 @@ def _cascade(preset: cascade.CascadePreset) -> Roles:
         lambda frames, secrets: cascade.alice(frames, preset, secrets),
         lambda frames, _secrets: cascade.bob(frames, preset),
         frame_bits=preset.frame_bits,
+        least_bits=1,
         two_way=True,
     )
 
@@ -48,6 +52,7 @@ def _ldpc(preset: ldpc.LdpcPreset) -> Roles:
         lambda frames, secrets: ldpc.alice(frames, preset, secrets),
         lambda frames, _secrets: ldpc.bob(frames, preset),
         frame_bits=LDPC_FRAME_BITS,
+        least_bits=min(SIZES) // SHORTEST,
         two_way=bool(preset.steps),
     )
 
