@@ -2,20 +2,26 @@
 
 Only public things drive it: lengths, error-rate priors, the seed, and the difference bits. A block of pass 0 or 1 is
 an aligned power of two long, and so is every half of it; a string is thought to go on with zeros behind its end.
-Each round asks, frame by frame in the order of the batch and by position:
+Each round asks, frame by frame in the order of the batch:
 
 1. the parities of the blocks of pass 0: the string in a random order, cut into blocks;
-2. the left halves of all intervals of pass 0 in which the strings differ an odd number of times (the parity of the
-   right half follows), until each is one bit: an error, which is corrected;
+2. by position, the left halves of all intervals of pass 0 in which the strings differ an odd number of times (the
+   parity of the right half follows), until each is one bit: an error, which is corrected;
 3. when no frame has any left, the blocks of pass 1: the string in a second order; the last block follows.
 
-From then on each frame goes its own way. A round asks
+From then on each frame goes its own way, with a queue of odd intervals: at first the odd blocks of pass 1 by position.
+A round first drops from the queue what has become even, and then asks
 
-4. the left halves of its odd intervals: all those of pass 0, then those of pass 1 up to the preset's limit. One bit
-   that is odd is an error, corrected at once in both passes, which makes intervals odd that are due in the next round;
-5. with no odd interval, the parities of the `masks` random subsets, once;
-6. with no odd interval and a subset that differs, the left half of the range in which the first such subset is being
-   searched; it begins with all positions 0 .. 2^j - 1, 2^j > n, and a half without members is passed over.
+4. the left halves of all intervals of pass 0 in the queue, and of as many of pass 1 as the preset's limit allows, in
+   the queue's order. An odd half of one bit is an error, corrected at once in both passes. The next queue is: the odd
+   halves of what was asked; the interval of pass 0 and the one of pass 1 that each correction in turn made odd, unless
+   they stand there already; what the limit left over;
+5. with an empty queue, the parities of the `masks` random subsets, once;
+6. with an empty queue and a subset that differs, the left half of the range in which the first such subset is being
+   searched; it begins with all positions 0 .. 2^j - 1, 2^j > n, and a half without members is passed over. A range of
+   one member is an error; what its correction makes odd joins the queue.
+
+A frame that would have disclosed more than n + 64 parities is given up: it asks nothing more and stays as it is.
 
 All answers of a round are about the strings as they were when it began.
 
