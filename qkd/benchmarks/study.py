@@ -249,13 +249,15 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def retime(file: StudyFile, tasks: Iterable[Task], say: Callable[[str], None]) -> None:
-    """Take the speed of the points that the file has anew, on a quiet machine say, and keep what was counted."""
+    """Take the speeds of the points that the file has anew, on a quiet machine say, and keep what was counted."""
     for task in tasks:
-        if not file.has(task) or task.kind not in (Kind.CURVE, Kind.ESTIMATE):
+        if not file.has(task) or task.kind is Kind.STEPS:
             continue
-        few = min(task.setup.frames, TIMED_BATCHES * task.setup.batch_frames)
-        timed = measure(replace(task.setup, frames=few)).fields()
-        speeds = {name: timed[name] for name in ("mbit_per_s", "one_core_mbit_per_s")}
+        setup = task.setup
+        if task.kind is not Kind.SCALING:
+            setup = replace(setup, frames=min(setup.frames, TIMED_BATCHES * setup.batch_frames))
+        timed = measure(setup).fields()
+        speeds = {name: timed[name] for name in ("mbit_per_s", "one_core_mbit_per_s", "scaling")}
         file.put(task, file.rows[task.name] | speeds | surroundings())
         say(f"{task.name}: {_summary(file.rows[task.name])}")
 

@@ -4,7 +4,7 @@ Both parties run these loops (for `qkd.reconciliation.schedule`, which states th
 the KEY column. In both passes the string is cut into intervals: BOUNDS marks where one begins, and the end of the
 last block; ODD marks at its beginning an interval in which the two strings are known to differ an odd number of
 times, WAITS one that stands in the queue. A queue's rows are (pass, begin, half the length); each frame has a stretch
-of it. An interval that became even while it waited is dropped when its turn comes. So the work of a round follows
+of it. An interval that became even while it waited is dropped. So the work of a round follows
 its questions, not the length of the strings.
 """
 
