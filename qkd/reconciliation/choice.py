@@ -62,7 +62,7 @@ class Figures:
 
 
 _CASCADE = "own measurement: 4 batches of 16 frames (large: 2) at each of seven error rates in 0.5 .. 11 %"
-_TARGETS = "what the codes are built to reach, before their study"
+_LDPC = "own study, 65536 bits, 2 .. 8 %: one-way 1.13 .. 1.08, blind 1.073 .. 1.049"
 
 FIGURES: dict[Method, Figures] = {
     Method.CASCADE_FAST: Figures(f=1.055, rounds=300, mbit_per_s=40, source=_CASCADE),
@@ -72,10 +72,10 @@ FIGURES: dict[Method, Figures] = {
         f=1.032, rounds=700, rounds_per_percent=200, mbit_per_s=9, source=_CASCADE, least_bits=1 << 18
     ),
     Method.LDPC_ONE_WAY: Figures(
-        f=1.10, rounds=1, mbit_per_s=5, source=_TARGETS, least_bits=8_192, qber_low=0.01, qber_high=0.10
+        f=1.10, rounds=1, mbit_per_s=5, source=_LDPC, least_bits=8_192, qber_low=0.01, qber_high=0.10
     ),
     Method.LDPC_BLIND: Figures(
-        f=1.07, rounds=6, mbit_per_s=1.5, source=_TARGETS, least_bits=8_192, qber_low=0.01, qber_high=0.10
+        f=1.07, rounds=6, mbit_per_s=1.5, source=_LDPC, least_bits=8_192, qber_low=0.01, qber_high=0.10
     ),
 }
 
