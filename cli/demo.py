@@ -17,10 +17,9 @@ from typing import Any, NoReturn
 
 import click
 
-from cli import output
+from cli import method_option, output
 from cli.children import Children, free_ports
 from qkd.errors import PeerUnreachable, QkdError
-from qkd.reconciliation.choice import Method
 
 SAE_A, SAE_B = "sae-a", "sae-b"
 KEYS_EACH_WAY = 2
@@ -54,13 +53,7 @@ class _Progress:
 @click.option("--eve", type=click.FloatRange(0, 1), default=0.0, help="Fraction of Bob's photons that Eve intercepts.")
 @click.option("--blocks", type=click.IntRange(1), default=1, show_default=True, help="Blocks to make.")
 @click.option("--block-bits", type=click.IntRange(5000), default=200_000, show_default=True, help="Sifted bits.")
-@click.option(
-    "--reconciliation",
-    type=click.Choice([method.value for method in Method]),
-    default="auto",
-    show_default=True,
-    help="Error correction; auto: Alice chooses for each block.",
-)
+@method_option.reconciliation
 @click.option("--seed", type=click.IntRange(0), help="Seed of the simulated photons; drawn and printed when absent.")
 @click.option("--timeout", type=click.FloatRange(1), default=55.0, show_default=True, help="Give up after this, s.")
 @click.option("--keep", is_flag=True, help="Keep the temporary folder.")

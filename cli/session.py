@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import output
+from cli import method_option, output
 from qkd.reconciliation.choice import Method
 
 if TYPE_CHECKING:
@@ -28,13 +28,7 @@ MASTER_KEY_BYTES = 32
 @click.option("--block-bits", type=int, default=200_000, show_default=True, help="Sifted bits per block.")
 @click.option("--qber-limit", type=float, default=0.11, show_default=True, help="Abort above this error rate.")
 @click.option("--eps-sec", type=float, default=1e-10, show_default=True, help="Secrecy parameter of a block.")
-@click.option(
-    "--reconciliation",
-    type=click.Choice([method.value for method in Method]),
-    default="auto",
-    show_default=True,
-    help="Error correction; auto: Alice chooses for each block.",
-)
+@method_option.reconciliation
 @click.option(
     "--leak-model",
     type=click.Choice(["error_pattern_public", "one_way_parities", "both_directions"]),

@@ -25,10 +25,9 @@ def unpack(data: bytes, count: int) -> Bits:
     """
     if len(data) != (count + 7) // 8:
         raise RemoteProtocolError(f"{count} bits need {(count + 7) // 8} bytes, got {len(data)}")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    if bits[count:].any():
+    if count % 8 and data[-1] & (0xFF >> count % 8):
         raise RemoteProtocolError("padding bits after the last bit are not zero")
-    return bits[:count]
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=count)
 
 
 def same(first: bytes, second: bytes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qkd.bits import unpack
 from qkd.errors import ParameterError, ReconciliationFailed, RemoteProtocolError
 from qkd.exchange.codec import decode, encode
 from qkd.exchange.engine import Engine
@@ -295,7 +296,7 @@ def play(length: int, masks: int, answers: list[bytes]) -> str:
     said = iter(answers)
     try:
         while ours.next_round():
-            ours.apply(ours.check(next(said, b"\x80")))
+            ours.apply(unpack(next(said, b"\x80"), ours.due))
     except ReconciliationFailed as error:
         return str(error)
     return "no error"

@@ -55,7 +55,7 @@ def talk(
     ours = [Frame(bits, q) for bits, q in zip(alice, qbers, strict=True)]
     theirs = [Frame(bits, q) for bits, q in zip(bob, qbers, strict=True)]
     a = Engine(Role.ALICE, ldpc.alice(ours, preset, FixedBits(LABEL), library=library), Transcript())
-    b = Engine(Role.BOB, ldpc.bob(theirs, preset, FixedBits("bob"), library=library), Transcript())
+    b = Engine(Role.BOB, ldpc.bob(theirs, preset, library=library), Transcript())
     said: list[tuple[Role, Message]] = []
     while not (a.done and b.done):
         for engine, peer in ((a, b), (b, a)):

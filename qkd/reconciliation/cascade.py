@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qkd.bits import pack
+from qkd.bits import pack, unpack
 from qkd.errors import ParameterError, RemoteProtocolError
 from qkd.exchange.messages import CascadeStart, Parities, ParityDifferences
 from qkd.exchange.steps import Steps, receive, send
@@ -97,7 +97,7 @@ def alice(frames: Sequence[Frame], preset: CascadePreset, secrets: SecretBits) -
     while schedule.next_round():
         yield from send(Parities(pack(schedule.ask())))
         answer = yield from receive(ParityDifferences)
-        schedule.apply(schedule.check(answer.bits))
+        schedule.apply(unpack(answer.bits, schedule.due))
     return _reconciled(schedule)
 
 
@@ -110,7 +110,7 @@ def bob(frames: Sequence[Frame], preset: CascadePreset) -> Steps[Reconciled]:
     schedule = _schedule(frames, preset, start.seed, corrects=True)
     while schedule.next_round():
         theirs = yield from receive(Parities)
-        differences = schedule.check(theirs.bits) ^ schedule.ask()
+        differences = unpack(theirs.bits, schedule.due) ^ schedule.ask()
         yield from send(ParityDifferences(pack(differences)))
         schedule.apply(differences)
     return _reconciled(schedule)

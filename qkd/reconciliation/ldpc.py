@@ -181,9 +181,7 @@ def alice(
     return Reconciled(strings, words.ledger(), np.full(len(frames), -1, np.int64), rounds)
 
 
-def bob(
-    frames: Sequence[Frame], preset: LdpcPreset, secrets: SecretBits | None = None, *, library: Library = SHIPPED
-) -> Steps[Reconciled]:
+def bob(frames: Sequence[Frame], preset: LdpcPreset, *, library: Library = SHIPPED) -> Steps[Reconciled]:
     """Bob's side: decode, and ask where that fails; arguments and errors as for `alice`, he draws nothing."""
     words = Codewords(frames, preset.leak_bits, library)
     start = yield from receive(LdpcSyndromes)

@@ -44,7 +44,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkd.bits import Bits
-from qkd.errors import ReconciliationFailed, RemoteProtocolError
+from qkd.errors import ReconciliationFailed
 from qkd.kernels import bitslice, blocks
 from qkd.kernels import cascade as kernels
 from qkd.randomness import expand_bits, expand_permutation
@@ -130,6 +130,10 @@ class Schedule:
         limit: most intervals of pass 1 that a frame cuts in a round.
         seed: the public seed.
         corrects: True at the party whose string is corrected.
+
+    Attributes:
+        due: parities of this round.
+        rounds: begun so far.
     """
 
     def __init__(
@@ -164,7 +168,7 @@ class Schedule:
         self._mine = np.empty(0, np.uint8)
         self._turns = self._conversation()
         self._differences: Bits | None = None
-        self._due = 0
+        self.due = 0
         self.rounds = 0
 
     def _load(self) -> None:
@@ -292,7 +296,7 @@ class Schedule:
             ReconciliationFailed: the differences contradict what was said before, or too many rounds.
         """
         try:
-            self._due = self._turns.send(self._differences)  # type: ignore[arg-type]
+            self.due = self._turns.send(self._differences)  # type: ignore[arg-type]
         except StopIteration:
             return False
         self.rounds += 1
@@ -302,19 +306,7 @@ class Schedule:
 
     def ask(self) -> Bits:
         """This party's parities that are due, one byte each; shape (due,)."""
-        return self._mine[: self._due]
-
-    def check(self, data: bytes) -> Bits:
-        """The peer's bits of this round, one byte each.
-
-        Raises:
-            RemoteProtocolError: their number is not what is due, or padding bits are set.
-        """
-        if len(data) != (self._due + 7) // 8:
-            raise RemoteProtocolError(f"{self._due} parities are due, the peer sent {len(data)} bytes")
-        if self._due % 8 and data[-1] & (0xFF >> self._due % 8):
-            raise RemoteProtocolError("padding bits after the last parity are not zero")
-        return np.unpackbits(np.frombuffer(data, np.uint8), count=self._due)
+        return self._mine[: self.due]
 
     def apply(self, differences: Bits) -> None:
         """Take in the difference bits of this round, one byte each, shape (due,)."""
