@@ -174,7 +174,7 @@ def _watch(children: Children, blocks: int, timeout: float) -> _Progress:
 def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
     kind = event.get("event")
     if kind == "ready":
-        progress.last[name] = (progress.seconds, {"detections": 0, "sifted": 0})
+        progress.last[name] = (progress.seconds, {"detections": 0, "coincidences": 0})
         output.say(f"{progress.seconds:5.1f} s  {name} is up")
     elif kind == "line" and event["state"] == "up" and name == "bob":
         output.say(f"{progress.seconds:5.1f} s  the classical line is up")
@@ -202,12 +202,12 @@ def _note_rates(progress: _Progress, name: str, event: dict[str, Any]) -> None:
     """Rates over the second since a station's last report; one line for both, when Alice's comes in."""
     now, (then, before) = progress.seconds, progress.last[name]
     progress.last[name] = (now, event)
-    rate = {key: (event[key] - before[key]) / max(now - then, 0.1) / 1000 for key in ("detections", "sifted")}
+    rate = {key: (event[key] - before[key]) / max(now - then, 0.1) / 1000 for key in ("detections", "coincidences")}
     progress.rates[name] = rate["detections"]
     if name == "alice":
         output.say(
             f"{now:5.1f} s  alice {rate['detections']:.0f} kcps, bob {progress.rates.get('bob', 0.0):.0f} kcps,"
-            f" sifted {rate['sifted']:.1f} kbit/s"
+            f" coincidences {rate['coincidences']:.1f} kcps"
         )
 
 

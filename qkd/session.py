@@ -38,7 +38,7 @@ class SessionParameters:
         epoch_s: how much of Bob's time one `Detections` message covers.
         clock_uncertainty_s: the two clocks may be apart by up to +- this.
         max_drift_ppm: and run apart by up to this.
-        block_bits: a block is closed when it holds this many sifted bits (both bases).
+        block_bits: sifted bits of a block (both bases), about: it is closed at `block_coincidences`.
         least_block_bits: a last, shorter block is tried from this many on.
         sample_fraction: share of each basis that is revealed to size the error correction and to stop early.
         qber_limit: abort above this error rate in either basis.
@@ -90,6 +90,11 @@ class SessionParameters:
         if self.verify_bits % 8:
             raise ParameterError(f"verify_bits = {self.verify_bits} must be a multiple of 8")
 
+    @property
+    def block_coincidences(self) -> int:
+        """How many coincidences close a block: no basis has a say in when it ends (`qkd.sifting`)."""
+        return 2 * self.block_bits
+
     def to_json(self) -> bytes:
         """Canonical JSON of all fields: what the first message carries."""
         return msgspec.json.encode(self, order="sorted")
@@ -102,7 +107,7 @@ class BlockReport:
     Attributes:
         block: number of the block in the life of the link; -1 for a sum.
         detections, double_clicks: this station's events and how many of them were multiple clicks.
-        coincidences: events shared with the peer in any basis (known to Alice only; -1 at Bob).
+        coincidences: events shared with the peer in any basis.
         sifted_z, sifted_x: same-basis events; sample_z, sample_x: those revealed for estimation.
         frames, failed_frames: frames that were verified, and those of them that did not pass.
         revealed_z, revealed_x: bits of the frames that did not pass, shown to all and no part of the key.

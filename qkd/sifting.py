@@ -1,8 +1,13 @@
 """Sifting: from two stations' detections to the bits of the pairs that both measured in the same basis.
 
-Bob tells when he detected and in which basis, never what. Alice aligns the clocks from these times alone, matches
-coincidences and answers which of Bob's events to keep. Both count what is kept, so both know when the block is full
-without another message. Window, matching and alignment never look at a basis or a bit.
+Bob tells when he detected, never what. Alice aligns the clocks from these times alone, matches coincidences and answers
+which of Bob's events they share. Both count them, so both know when the block is full without another message. Window,
+matching and alignment never look at a basis or a bit.
+
+Bases are told when all events of the block are fixed, and not before. Told epoch by epoch they would let Eve watch
+which of her touches fell into the test, and choose her next ones, or the moment to stop, by that; the tested bits would
+be no random sample then (Pfister, Luetkenhaus, Wehner, Coles, NJP 18:053001, 2016: "sifting attacks"). For the same
+reason a block is full by its coincidences, whose number no basis has a say in.
 """
 
 from __future__ import annotations
@@ -15,14 +20,14 @@ import numpy.typing as npt
 from distribution.clock import acquire
 from distribution.clock.tracker import ClockTracker
 from distribution.coarsen import bin_centres_ps, bin_numbers
-from distribution.coincidence import Matches, match
+from distribution.coincidence import match
 from distribution.monitors.pairs import PairMonitor
 from distribution.states import Basis
 from distribution.units import PS_PER_S, seconds_to_ps
 from qkd.bits import Bits, pack, unpack
 from qkd.errors import ClockNotFound, RemoteProtocolError
 from qkd.exchange.codec import pack_ascending, unpack_ascending
-from qkd.exchange.messages import Detections, Kept, MoreDetections
+from qkd.exchange.messages import Bases, Detections, Kept, MoreDetections
 from qkd.exchange.steps import Steps, receive, send
 from qkd.session import SessionParameters
 from qkd.station import NO_EVENTS, Events, Station, join_events
@@ -43,7 +48,7 @@ class SiftedBlock:
     Attributes:
         basis, bit: shape (n,), uint8. Bob's bits are already inverted where the Bell state says so.
         detections, double_clicks: this station's events during the block.
-        coincidences: pairs in any bases (Alice), -1 at Bob, who is not told.
+        coincidences: pairs in any bases.
         ended: one of the taggers has no more.
         alarms: names of the monitors that have raised an alarm at this station so far.
         seconds: how much of Bob's time the block took.
@@ -67,39 +72,51 @@ class SiftedBlock:
 
 
 class _Growing:
-    """A block that fills up epoch by epoch."""
+    """A block that fills up epoch by epoch; bases are compared when it is full."""
 
     def __init__(self) -> None:
-        self.bases: list[Bits] = []
-        self.bits: list[Bits] = []
-        self.size = self.detections = self.double_clicks = 0
-        self.coincidences = self.epochs = 0
+        self.bases: list[Bits] = [np.empty(0, np.uint8)]
+        self.bits: list[Bits] = [np.empty(0, np.uint8)]
+        self.detections = self.double_clicks = self.coincidences = self.epochs = 0
+        self.ended = False
 
     def keep(self, basis: Bits, bit: Bits) -> None:
+        """Add coincidences, own basis and bit of each."""
         self.bases.append(basis)
         self.bits.append(bit)
-        self.size += bit.size
+        self.coincidences += bit.size
 
-    def close(self, station: Station, params: SessionParameters, *, coincidences: int, ended: bool) -> SiftedBlock:
-        empty = np.empty(0, np.uint8)
+    def wants_more(self, params: SessionParameters) -> bool:
+        """Whether another epoch is due."""
+        return self.coincidences < params.block_coincidences and not self.ended
+
+    @property
+    def basis(self) -> Bits:
+        """Own basis of every coincidence."""
+        return np.concatenate(self.bases)
+
+    def close(self, theirs: Bits, station: Station, params: SessionParameters) -> SiftedBlock:
+        """The events of equal basis, now that the peer's bases are known."""
+        basis = self.basis
+        same = basis == theirs
+        station.sifted += int(np.count_nonzero(same))
         return SiftedBlock(
-            np.concatenate([empty, *self.bases]),
-            np.concatenate([empty, *self.bits]),
+            basis[same],
+            np.concatenate(self.bits)[same],
             self.detections,
             self.double_clicks,
-            coincidences,
-            ended,
+            self.coincidences,
+            self.ended,
             tuple(sorted({alarm.watch.value for alarm in station.alarms})),
             self.epochs * params.epoch_s,
         )
 
 
 def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
-    """Bob's part: announce detections epoch by epoch until the block is full or a tagger ends."""
+    """Bob's part: announce detections epoch by epoch until the block is full or a tagger ends, then his bases."""
     block = _Growing()
     pending = NO_EVENTS
-    ended = False
-    while block.size < params.block_bits and not ended:
+    while block.wants_more(params):
         events = yield from _next_epoch(station, params)
         block.epochs += 1
         block.detections += len(events)
@@ -112,20 +129,21 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
                 raise RemoteProtocolError("asked for more detections after the last were announced")
             continue
         index = _read_kept(answer, len(pending))
-        basis = pending.basis[index]
-        block.keep(basis, pending.bit[index] ^ _inversion(params)[basis])
-        station.sifted += index.size
+        block.keep(pending.basis[index], pending.bit[index] ^ _inversion(params)[pending.basis[index]])
+        station.coincidences += index.size
         pending = NO_EVENTS
-        ended = answer.ended
-    return block.close(station, params, coincidences=-1, ended=ended)
+        block.ended = answer.ended
+    yield from send(Bases(pack(block.basis)))
+    theirs = yield from receive(Bases)
+    return block.close(unpack(theirs.bits, block.coincidences), station, params)
 
 
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
-    """Alice's part: align, match and answer, until the block is full or a tagger ends."""
+    """Alice's part: align, match and answer, until the block is full or a tagger ends, then her bases."""
     block = _Growing()
     theirs = _Announced()
-    ended = False
-    while block.size < params.block_bits and not ended:
+    watched: list[_Watched] = []
+    while block.wants_more(params):
         theirs.extend((yield from receive(Detections)), params)
         block.epochs += 1
         yield from _cover(station, params, theirs)
@@ -133,20 +151,22 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         if station.tracker is None:
             yield from send(MoreDetections())
             continue
-        events, ours, index = _coincidences(station, params, theirs)
+        events, ours, index, delay_ps = _coincidences(station, params, theirs)
         block.detections += len(events)
         block.double_clicks += events.double_clicks
-        block.coincidences += index.size
-        same = events.basis[ours] == theirs.basis[index]
-        block.keep(events.basis[ours[same]], events.bit[ours[same]])
-        station.sifted += int(same.sum())
-        ended = theirs.ended or station.exhausted
-        if ended and station.pair_monitor is not None:
-            station.pair_monitor.finish()
-        width, deltas = pack_ascending(index[same])
-        yield from send(Kept(int(same.sum()), width, deltas, ended))
+        block.keep(events.basis[ours], events.bit[ours])
+        watched.append(_Watched(events.t_ps[ours], delay_ps, 2 * events.basis[ours] + events.bit[ours]))
+        station.coincidences += index.size
+        block.ended = theirs.ended or station.exhausted
+        width, deltas = pack_ascending(index)
+        yield from send(Kept(int(index.size), width, deltas, block.ended))
         theirs = _Announced(theirs)
-    return block.close(station, params, coincidences=block.coincidences, ended=ended)
+    bases = unpack((yield from receive(Bases)).bits, block.coincidences)
+    _watch(station, params, watched, bases)
+    if block.ended and station.pair_monitor is not None:
+        station.pair_monitor.finish()
+    yield from send(Bases(pack(block.basis)))
+    return block.close(bases, station, params)
 
 
 def _inversion(params: SessionParameters) -> Bits:
@@ -167,11 +187,11 @@ def _next_epoch(station: Station, params: SessionParameters) -> Steps[Events]:
 
 
 def _announce(events: Events, bin_ps: int, ended: bool) -> Detections:
-    """Times and bases of an epoch, coarsened and packed."""
+    """Times of an epoch, coarsened and packed."""
     bins = bin_numbers(events.t_ps, bin_ps)
     start = int(bins[0]) if bins.size else 0
     width, deltas = pack_ascending(bins - start)
-    return Detections(start, bin_ps, len(events), width, deltas, pack(events.basis), ended)
+    return Detections(start, bin_ps, len(events), width, deltas, ended)
 
 
 def _read_kept(answer: Kept, pending: int) -> npt.NDArray[np.int64]:
@@ -183,7 +203,7 @@ def _read_kept(answer: Kept, pending: int) -> npt.NDArray[np.int64]:
 
 
 class _Announced:
-    """Bob's events as Alice knows them: centres of his time bins, and bases.
+    """Bob's events as Alice knows them: centres of his time bins.
 
     Args:
         before: the events that were answered already; the new ones must come after them in time.
@@ -191,7 +211,6 @@ class _Announced:
 
     def __init__(self, before: _Announced | None = None) -> None:
         self.t_ps = np.empty(0, np.int64)
-        self.basis: Bits = np.empty(0, np.uint8)
         self.ended = False
         self.epochs = 0
         self.after_ps = -LAST_PS if before is None else before.last_ps
@@ -214,7 +233,6 @@ class _Announced:
         if t_ps.size and t_ps[0] < self.last_ps:
             raise RemoteProtocolError("Bob announced detections that precede those announced before")
         self.t_ps = np.concatenate([self.t_ps, t_ps])
-        self.basis = np.concatenate([self.basis, unpack(message.bases, message.count)])
         self.ended = message.ended
         self.epochs += 1
 
@@ -265,8 +283,8 @@ def _align_clock(station: Station, params: SessionParameters, theirs: _Announced
 
 def _coincidences(
     station: Station, params: SessionParameters, theirs: _Announced
-) -> tuple[Events, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Match Bob's pending events; returns the Alice events looked at and the two index vectors.
+) -> tuple[Events, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Match Bob's pending events; returns the Alice events looked at, the two index vectors, and Bob's delays in ps.
 
     Alice's events up to the last one that was used, and all too early for Bob's next epoch, are gone afterwards, so
     none can be used in two epochs.
@@ -284,26 +302,28 @@ def _coincidences(
     events = station.take_events()
     found = match(events.t_ps, aligned, params.window_ps)
     end_ps = int(aligned[-1]) if aligned.size else -LAST_PS
-    _watch(station, params, events, theirs, found, aligned)
     done = int(np.searchsorted(events.t_ps, end_ps - params.window_ps))
     if found.index_a.size:
         done = max(done, int(found.index_a[-1]) + 1)
     station.events = events.from_index(done)
     used = Events(events.t_ps[:done], events.basis[:done], events.bit[:done], events.double_clicks)
-    return used, found.index_a, found.index_b
+    return used, found.index_a, found.index_b, found.delay_ps(events.t_ps, aligned)
 
 
-def _watch(
-    station: Station,
-    params: SessionParameters,
-    events: Events,
-    theirs: _Announced,
-    found: Matches,
-    aligned: npt.NDArray[np.int64],
-) -> None:
-    """Show the pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """An epoch's pairs as Alice's monitor wants them, Bob's bases still missing."""
+
+    t_ps: npt.NDArray[np.int64]
+    delay_ps: npt.NDArray[np.int64]
+    own: Bits
+
+
+def _watch(station: Station, params: SessionParameters, watched: list[_Watched], bases: Bits) -> None:
+    """Show the block's pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
     if station.pair_monitor is None:
         station.pair_monitor = PairMonitor(params.window_ps, station.limits)
-    own = 2 * events.basis[found.index_a] + events.bit[found.index_a]
-    delay_ps = found.delay_ps(events.t_ps, aligned)
-    station.pair_monitor.feed(events.t_ps[found.index_a], delay_ps, own, theirs.basis[found.index_b])
+    first = 0
+    for epoch in watched:
+        station.pair_monitor.feed(epoch.t_ps, epoch.delay_ps, epoch.own, bases[first : first + epoch.own.size])
+        first += epoch.own.size

@@ -132,7 +132,7 @@ class Station:
         monitor: watches this station's own tags.
         pair_monitor: watches the matched pairs; Alice's, once she matches.
         reached_ps: how far the stream has been asked for, None before its first tag.
-        detections, sifted: running totals, for whoever watches.
+        detections, coincidences, sifted: running totals, for whoever watches; bases are compared at a block's end.
     """
 
     def __init__(self, double_click_ps: int, secrets: SecretBits, limits: Limits | None = None) -> None:
@@ -148,6 +148,7 @@ class Station:
         self.pair_monitor: PairMonitor | None = None
         self.reached_ps: int | None = None
         self.detections = 0
+        self.coincidences = 0
         self.sifted = 0
         self.next_epoch_ps: int | None = None
 

@@ -13,11 +13,12 @@ from distribution.scenario import load_scenario
 from distribution.simulate import simulate
 from distribution.sources.replay import Replay
 from distribution.states import Basis, BellState
+from distribution.tags import TimeTags
 from qkd import sifting
 from qkd.errors import QkdError, RemoteProtocolError
 from qkd.exchange.codec import decode, encode, pack_ascending
 from qkd.exchange.engine import Engine
-from qkd.exchange.messages import Detections, Kept, Message, MoreDetections
+from qkd.exchange.messages import Bases, Detections, Kept, Message, MoreDetections
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits
@@ -28,8 +29,12 @@ from qkd.transport.memory import MemoryLine, Tamper, untouched
 from tests.small_link import PARAMS, tags
 
 
-def sift(params: SessionParameters = PARAMS, tamper: Tamper = untouched) -> tuple[SiftedBlock, SiftedBlock]:
-    at_alice, at_bob = tags()
+def sift(
+    params: SessionParameters = PARAMS,
+    tamper: Tamper = untouched,
+    recordings: tuple[TimeTags, TimeTags] | None = None,
+) -> tuple[SiftedBlock, SiftedBlock]:
+    at_alice, at_bob = recordings or tags()
     stations = [Station(params.double_click_ps, FixedBits(name)) for name in ("alice", "bob")]
     alice = Engine(Role.ALICE, sifting.alice(stations[0], params), Transcript())
     bob = Engine(Role.BOB, sifting.bob(stations[1], params), Transcript())
@@ -39,7 +44,9 @@ def sift(params: SessionParameters = PARAMS, tamper: Tamper = untouched) -> tupl
 
 def test_both_keep_the_same_events() -> None:
     alice, bob = sift()
-    assert len(alice) == len(bob) >= PARAMS.block_bits
+    assert alice.coincidences == bob.coincidences >= PARAMS.block_coincidences
+    assert len(alice) == len(bob)
+    assert abs(len(alice) - alice.coincidences / 2) < 5 * np.sqrt(alice.coincidences) / 2  # five sigma, even split
     assert np.array_equal(alice.basis, bob.basis)
     assert 0 < np.mean(alice.bit != bob.bit) < 0.05
 
@@ -56,6 +63,28 @@ def test_both_know_how_long_the_block_took() -> None:
     alice, bob = sift(tamper=listen)
     assert alice.seconds == bob.seconds == pytest.approx(PARAMS.epoch_s * len(announced))
     assert len(announced) > 1
+
+
+def test_no_basis_is_told_before_every_event_of_the_block_is_fixed() -> None:
+    """Turning every event of Bob's into the other basis changes not one message before the bases."""
+
+    def said(turn: int) -> list[bytes]:
+        heard: list[bytes] = []
+
+        def listen(_sender: Role, encoded: bytes) -> list[bytes]:
+            heard.append(encoded)
+            return [encoded]
+
+        at_alice, at_bob = tags()
+        turned = TimeTags(at_bob.t_ps, at_bob.channel ^ np.uint8(turn))
+        sift(tamper=listen, recordings=(at_alice, turned))
+        return heard
+
+    honest, other = said(0), said(2)
+    assert [type(decode(encoded)) for encoded in honest[-3:]] == [Kept, Bases, Bases]
+    assert honest[:-2] == other[:-2]
+    assert honest[-2] != other[-2]
+    assert honest[-1] == other[-1]
 
 
 def test_an_anticorrelated_state_is_inverted_in_its_bases() -> None:
@@ -103,7 +132,8 @@ def field(**values: object) -> Callable[[Message], Message]:
         (Detections, field(start_bin=1 << 62)),
         (Detections, field(start_bin=1 << 45)),
         (Detections, field(width=33)),
-        (Detections, field(bases=b"")),
+        (Bases, field(bits=b"")),
+        (Bases, lambda message: Bases(message.bits + b"\x00")),  # type: ignore[attr-defined]
         (Detections, field(deltas=b"")),
         (Kept, field(count=1 << 30)),
         (Kept, field(deltas=b"\xff" * 100)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class Hello(Message, frozen=True):
 
 
 class Detections(Message, frozen=True):
-    """B>A: when Bob detected something and in which basis; never what.
+    """B>A: when Bob detected something; never what, and not in which basis.
 
     Times are coarsened to `bin_ps`; `deltas` codes the differences (see `qkd.exchange.codec`). `ended` says that
     Bob's tagger has no more.
@@ -46,7 +46,6 @@ class Detections(Message, frozen=True):
     count: int
     width: int
     deltas: bytes
-    bases: bytes
     ended: bool
 
 
@@ -55,12 +54,18 @@ class MoreDetections(Message, frozen=True):
 
 
 class Kept(Message, frozen=True):
-    """A>B: which of Bob's pending events Alice shares with him in the same basis (index differences, coded)."""
+    """A>B: which of Bob's pending events Alice shares with him, in any bases (index differences, coded)."""
 
     count: int
     width: int
     deltas: bytes
     ended: bool
+
+
+class Bases(Message, frozen=True):
+    """Both, Bob first, once all events of the block are fixed: own basis of each that is kept, a bit each."""
+
+    bits: bytes
 
 
 class SampleRequest(Message, frozen=True):
@@ -189,6 +194,7 @@ AnyMessage = (
     | Detections
     | MoreDetections
     | Kept
+    | Bases
     | SampleRequest
     | SampleAnswer
     | ReconciliationStart

@@ -214,5 +214,5 @@ class Node:
             await asyncio.sleep(PROGRESS_S)
             station = loop.station
             self._tell_alarms(station)
-            totals = {"detections": station.detections, "sifted": station.sifted}
+            totals = {name: getattr(station, name) for name in ("detections", "coincidences", "sifted")}
             self._emit({"event": "progress", **totals, "feed": self._feed_health()})

@@ -522,7 +522,7 @@ def _tagged(view: Json, sender: str, stage: str) -> bytes:
         data = bytes.fromhex(message["encoded"])
         frames += LETTER[message["sender"]] + len(data).to_bytes(8, "big") + data
     agreed = view["agreed"].encode()
-    head = b"entangled-qkd tag" + (2).to_bytes(2, "big") + LETTER[sender] + LETTER[stage]
+    head = b"entangled-qkd tag" + (3).to_bytes(2, "big") + LETTER[sender] + LETTER[stage]
     head += bytes.fromhex(view["sessionId"]) + view["block"].to_bytes(8, "big")
     return head + len(agreed).to_bytes(8, "big") + agreed + len(frames).to_bytes(8, "big") + frames
 

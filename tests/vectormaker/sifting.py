@@ -309,7 +309,6 @@ def detections(clicks: list[Click], bin_ps: int, ended: bool) -> dict[str, objec
         "count": len(clicks),
         "width": width,
         "deltas": deltas,
-        "bases": pack([c >> 1 for _, c in clicks]),
         "ended": ended,
     }
 
@@ -320,14 +319,19 @@ def kept(index: list[int], ended: bool) -> dict[str, object]:
     return {"type": "Kept", "count": len(index), "width": width, "deltas": deltas, "ended": ended}
 
 
+def bases(clicks: list[Click]) -> dict[str, object]:
+    """What a station says at the end of the block."""
+    return {"type": "Bases", "bits": pack([c >> 1 for _, c in clicks])}
+
+
 def sift(alice: list[Click], bob: list[Click], session: Session) -> tuple[list[dict[str, object]], Json]:
     """The whole conversation about single clicks (none nearer than doubleClickPs), and what both keep."""
     a_ps = [t for t, _ in alice]
     seen = [t // session.bin_ps * session.bin_ps + session.bin_ps // 2 - session.clock_offset_ps for t, _ in bob]
     matched = pairs(a_ps, seen, session.window_ps)
     said: list[dict[str, object]] = []
-    basis, alice_bits, bob_bits = [], [], []
-    done = coincidences = 0
+    used: list[tuple[int, int]] = []
+    done = 0
     edge = bob[0][0]
     while True:
         edge += EPOCH_PS
@@ -336,20 +340,19 @@ def sift(alice: list[Click], bob: list[Click], session: Session) -> tuple[list[d
         stop = len(bob) if bob_ended else sum(t <= edge - 2000 for t, _ in bob)
         ended = bob_ended or (stop > 0 and a_ps[-1] < seen[stop - 1] + MARGIN_PS)
         mine = [(i, j) for i, j in matched if done <= j < stop]
-        same = [(i, j) for i, j in mine if alice[i][1] >> 1 == bob[j][1] >> 1]
-        said += [detections(bob[done:stop], session.bin_ps, bob_ended), kept([j - done for _, j in same], ended)]
-        coincidences += len(mine)
-        basis += [alice[i][1] >> 1 for i, _ in same]
-        alice_bits += [alice[i][1] & 1 for i, _ in same]
-        bob_bits += [bob[j][1] & 1 ^ session.inverts(bob[j][1] >> 1) for _, j in same]
+        said += [detections(bob[done:stop], session.bin_ps, bob_ended), kept([j - done for _, j in mine], ended)]
+        used += mine
         done = stop
         if ended:
-            return said, {
-                "basis": bits(basis),
-                "aliceBits": bits(alice_bits),
-                "bobBits": bits(bob_bits),
-                "coincidences": coincidences,
-            }
+            break
+    said += [bases([bob[j] for _, j in used]), bases([alice[i] for i, _ in used])]
+    same = [(i, j) for i, j in used if alice[i][1] >> 1 == bob[j][1] >> 1]
+    return said, {
+        "basis": bits([alice[i][1] >> 1 for i, _ in same]),
+        "aliceBits": bits([alice[i][1] & 1 for i, _ in same]),
+        "bobBits": bits([bob[j][1] & 1 ^ session.inverts(bob[j][1] >> 1) for _, j in same]),
+        "coincidences": len(used),
+    }
 
 
 def _pair_stream(label: str, count: int, session: Session, *, span_ps: int) -> tuple[list[Click], list[Click]]:
@@ -420,10 +423,10 @@ def block() -> Json:
         SOURCE,
         """Rules of qkd/sifting.py on a clock that is given: Bob's shows clockOffsetPs more than Alice's, no drift. Bob
         announces, epoch by epoch from his first tag on, the events that no further click can join (in the last epoch
-        all), as time bins of binPs and bases. Alice takes the centre of a bin (floor(binPs / 2)) for the time, matches
-        within windowPs and answers with the indices, in that epoch, of the coincidences of equal basis. A role has ended
-        when its tagger has no more; either ends the block. `basis` and bits are of the kept events in order; Bob's are
-        inverted where `state` anticorrelates. No event here is a multiple click. In hostile tests one role with its
+        all), as time bins of binPs. Alice takes the centre of a bin (floor(binPs / 2)) for the time, matches within
+        windowPs and answers with the indices, in that epoch, of the coincidences. A role has ended when its tagger has no
+        more; either ends the block. Then both tell, Bob first, their bases of all coincidences; those of equal basis are
+        sifted. `basis` and bits are of these in order; Bob's are inverted where `state` anticorrelates. No event here is a multiple click. In hostile tests one role with its
         tags meets `received`, message by message.""",
         notes,
         groups,
@@ -447,6 +450,8 @@ def _hostile_to_bob(session: Session) -> list[Json]:
         one("a negative count", {**good, "count": -1}),
         one("a width of 40", {**good, "width": 40}),
         one("wants more after the last", more),
+        one("bases of one event too many", good, {"type": "Bases", "bits": b"\x10"}),
+        one("bases before the block is full", bases(tags)),
         one("another kind of message", {"type": "CascadeStart", "seed": bytes(32)}),
         one("Bob's own kind of message", detections(tags, session.bin_ps, True)),
     ]
@@ -456,6 +461,7 @@ def _hostile_to_alice(session: Session) -> list[Json]:
     tags = [(10_000 * i, i % 4) for i in range(1, 9)] + [(20_000_000_000, 0)]
     bob = [(t + session.clock_offset_ps, c) for t, c in tags[:8]]
     good = detections(bob, session.bin_ps, False)
+    seven = detections(bob[:7], session.bin_ps, False)
 
     def one(text: str, *received: dict[str, object]) -> Json:
         inputs = {"role": "alice", "tags": _tags(tags), "received": [message_pack(r).hex() for r in received]}
@@ -466,18 +472,14 @@ def _hostile_to_alice(session: Session) -> list[Json]:
         one("bins of no width", {**good, "bin_ps": 0}),
         one("times beyond any clock", {**good, "start_bin": 1 << 62}),
         one("times before any clock", {**good, "start_bin": -(1 << 62)}),
-        one("one basis too few", {**good, "bases": b""}),
-        one("padding bits of the bases set", {**good, "count": 7, **_seven(bob, session), "bases": b"\xff"}),
+        one("bases before the block is full", bases(bob)),
+        one("bases of one event too few", {**good, "ended": True}, {"type": "Bases", "bits": b""}),
+        one("padding bits of the bases set", {**seven, "ended": True}, {"type": "Bases", "bits": b"\xff"}),
         one("more events than the differences hold", {**good, "count": 100}),
         one("the same epoch again", good, good),
         one("an epoch before the last", good, detections([(t - 5_000_000, c) for t, c in bob], session.bin_ps, False)),
         one("Alice's own kind of message", kept([0], False)),
     ]
-
-
-def _seven(bob: list[Click], session: Session) -> dict[str, object]:
-    shorter = detections(bob[:7], session.bin_ps, False)
-    return {name: shorter[name] for name in ("width", "deltas")}
 
 
 # --------------------------------------------------------------------------------------------------------- sample
