@@ -18,7 +18,8 @@ The published 95 628 bits of Nadlinger et al. rest on tighter choices than these
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from qkd.bellgame import LOCAL_WIN, TSIRELSON_S, TSIRELSON_WIN
 from qkd.deviceindependent import check_s, error_entropy, phi, phi_slope
@@ -155,37 +156,56 @@ def accumulate(run: Run) -> Accumulated:
 
     Any choice gives a valid length, so an optimum that the search misses costs length and nothing else.
     """
+    return _search(run, tuple((gamma, flips) for gamma in (0.02, 0.2, 0.6) for flips in (0.01, 0.3)))
+
+
+def least_pairs(run: Run) -> int | None:
+    """How many pairs give a first bit at the run's S, error rate and eps, to 1 % above; None if 10^15 do not.
+
+    Found by bisection, as l/n grows with n: only what is paid once and per root of n weighs less.
+    """
+
+    def gives(pairs: int) -> bool:
+        return _search(replace(run, pairs=pairs), ((0.1, 0.01), (0.1, 0.4))).secret_bits > 0
+
+    if not gives(MOST_PAIRS):
+        return None
+    low, high = 1.0, float(MOST_PAIRS)
+    while high > 1.01 * low:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if gives(round(middle)) else (middle, high)
+    return math.ceil(high)
+
+
+def _search(run: Run, starts: Sequence[tuple[float, float]]) -> Accumulated:
+    """The best choice found from shares of tests and flip probabilities to start at."""
     from scipy.optimize import minimize
 
     eps_s, ea = run.eps / 4.0, math.log2(1.0 / run.eps)
     a2 = min(0.9 / _LOG5, math.sqrt((_theta(_EPS_SHARES[1] * eps_s) + ea) / run.pairs) / _LOG5)
 
-    def chosen(z: list[float]) -> Choice:
-        gamma, flips, t, log_a = z
+    def chosen(z: Sequence[float]) -> Choice:
         return Choice(
-            test_share=_logistic(gamma),
-            flip_probability=_logistic(flips) / 2.0,
-            tangent=LOCAL_WIN + (TSIRELSON_WIN - LOCAL_WIN) * _logistic(t),
-            alpha_less_1=min(0.9, math.exp(log_a)),
+            test_share=_logistic(z[0]),
+            flip_probability=_logistic(z[1]) / 2.0,
+            tangent=LOCAL_WIN + (TSIRELSON_WIN - LOCAL_WIN) * _logistic(z[2]),
+            alpha_less_1=math.exp(min(-0.1, z[3])),
             alpha2_less_1=a2,
         )
 
-    def shortness(z: list[float]) -> float:
+    def shortness(z: Sequence[float]) -> float:
         return -key_length(run, chosen(z)) / run.pairs
 
     around = min(0.998, max(0.01, (run.omega - LOCAL_WIN) / (TSIRELSON_WIN - LOCAL_WIN)))
-    log_a = -0.5 * math.log(run.pairs)
     options = {"maxiter": 4000, "maxfev": 4000, "xatol": 1e-7, "fatol": 1e-13, "adaptive": True}
-    best: list[float] | None = None
-    for gamma in (0.02, 0.2, 0.6):
-        for flips in (0.01, 0.3):
-            start = [math.log(p / (1.0 - p)) for p in (gamma, flips, around)] + [log_a]
-            for _ in range(2):  # a second search from where the first one stopped
-                start = list(minimize(shortness, start, method="Nelder-Mead", options=options).x)
-            best = start if best is None or shortness(start) < shortness(best) else best
-    assert best is not None
-    choice = chosen(best)
-    return Accumulated(raw=key_length(run, choice), pairs=run.pairs, choice=choice)
+    found = []
+    for gamma, flips in starts:
+        start = [math.log(p / (1.0 - p)) for p in (gamma, flips, around)] + [-0.5 * math.log(run.pairs) - 0.2]
+        for _ in range(2):  # a second search from where the first one stopped
+            start = [float(z) for z in minimize(shortness, start, method="Nelder-Mead", options=options).x]
+        found.append(chosen(start))
+    best = max(found, key=lambda choice: key_length(run, choice))
+    return Accumulated(raw=key_length(run, best), pairs=run.pairs, choice=best)
 
 
 def _logistic(z: float) -> float:
