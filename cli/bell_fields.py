@@ -147,7 +147,7 @@ def rows(chsh: dict[str, Any]) -> list[tuple[str, str]]:
             a, b = chsh["angles_a_deg"][number // 2], chsh["angles_b_deg"][number % 2]
             sign = "+" if chsh["signs"][number] > 0 else "-"
             lines.append((f"{sign} E({a:g}, {b:g})", f"{value:+.4f} +- {error:.4f}"))
-    wins = f"{chsh['wins']} of {chsh['trials']} won ({chsh['win_share']:.2%}); local models: {chsh['local_win']:.2%} at most"
+    wins = f"{chsh['wins']} of {chsh['trials']} won ({chsh['win_share']:.2%}); local models: {chsh['local_win']:.2%}"
     lines += [
         ("CHSH game", wins),
         ("p-value", f"{_chance(chsh, 'p_value')} against local models, memory allowed"),
