@@ -156,7 +156,7 @@ def accumulate(run: Run) -> Accumulated:
 
     Any choice gives a valid length, so an optimum that the search misses costs length and nothing else.
     """
-    return _search(run, tuple((gamma, flips) for gamma in (0.02, 0.2, 0.6) for flips in (0.01, 0.3)))
+    return _search(run, tuple((gamma, flips) for gamma in (0.03, 0.3) for flips in (0.01, 0.3)))
 
 
 def least_pairs(run: Run) -> int | None:

@@ -159,8 +159,8 @@ def judged(wins: npt.NDArray[np.int64], losses: npt.NDArray[np.int64], choice: S
 def test_local_models_are_rarely_called_non_local(
     model: str, chances: tuple[float, float], choice: SettingChoice | None
 ) -> None:
-    """P(p <= alpha) <= alpha: 3000 runs of 300 trials, five sigma, seed 11; the models win as often as they can."""
-    wins, losses = play(np.random.default_rng(11), 3000, 300, *chances, model)
+    """P(p <= alpha) <= alpha: 2000 runs of 300 trials, five sigma, seed 11; the models win as often as they can."""
+    wins, losses = play(np.random.default_rng(11), 2000, 300, *chances, model)
     for p_values in judged(wins, losses, choice):
         for alpha in (0.2, 0.05, 0.01, 0.001):
             found, limit = share_below(p_values, alpha)

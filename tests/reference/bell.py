@@ -90,13 +90,13 @@ def accumulated(
     gamma: float,
     q: float,
     t: float,
-    alpha: float,
-    alpha2: float,
+    alpha_less_1: float,
+    alpha2_less_1: float,
 ) -> mp.mpf:
     """Length by entropy accumulation, Steffinlongo et al., arXiv 2409.17075, eq. C16; tangent by numerical slope."""
     with mp.workdps(40):
         n_, s_, g, q_, t_ = mp.mpf(n), mp.mpf(s), mp.mpf(gamma), mp.mpf(q), mp.mpf(t)
-        a, a2 = mp.mpf(alpha), mp.mpf(alpha2)
+        a, a2 = 1 + mp.mpf(alpha_less_1), 1 + mp.mpf(alpha2_less_1)
 
         def bound(omega: mp.mpf) -> mp.mpf:
             return eve_entropy(8 * omega - 4, q_)
