@@ -34,9 +34,7 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.option("--skew", is_flag=True, help="Find each detector's delay and take it off.")
 @click.option("--angles-a", metavar="DEG,...", help="Polarisation each detector of A looks for  [default: 0,90,45,135]")
 @click.option("--angles-b", metavar="DEG,...", help="The same for B.")
-@click.option(
-    "--chsh", is_flag=True, help="Make the whole Bell test of the angles  [default: Ekert's, of six detectors]"
-)
+@click.option("--chsh", is_flag=True, help="Make the whole Bell test of the angles  [default: E91's, of six detectors]")
 @click.option(
     "--predictability", type=float, metavar="TAU", help="Settings were drawn evenly, to +- this  [with --chsh]"
 )
@@ -151,7 +149,7 @@ def _two(
         raise ParameterError(f"--channels {channels} is for one recording", hint="leave it out with two")
     first, second = (read(path, sync_period_ps=sync_period_ps) for path in (path_a, path_b))
     if chsh and angles_a is angles_b is None:
-        angles_a, angles_b = bell_fields.ekert_angles(first.tags, second.tags) or (None, None)
+        angles_a, angles_b = bell_fields.known_angles(first.tags, second.tags) or (None, None)
     known = pair_fields.stations(state, angles_a, angles_b, (dark_a_cps, dark_b_cps))
     report = compare(
         first.tags,

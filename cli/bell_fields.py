@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from qkd.bellgame import Interval
     from qkd.chsh import BellResult, Check
 
-# Two detectors a setting, outcome 0 first: Ekert, PRL 67, 661 (1991), his spin angles halved for polarisation.
-EKERT_A_DEG = "0,90,22.5,112.5,45,135"
-EKERT_B_DEG = "22.5,112.5,45,135,67.5,157.5"
-_SIX = set(range(6))
 _FULL = 1.0 - 1e-6
+# By detectors of Alice and of Bob, two a setting, outcome 0 first; spin angles of the papers halved for polarisation.
+_KNOWN_ANGLES = {
+    (6, 6): ("0,90,22.5,112.5,45,135", "22.5,112.5,45,135,67.5,157.5"),  # Ekert, PRL 67, 661 (1991)
+    (6, 4): ("0,90,22.5,112.5,-22.5,67.5", "0,90,45,135"),  # Acin et al., PRL 98, 230501 (2007)
+}
 
 
-def ekert_angles(a: TimeTags, b: TimeTags) -> tuple[str, str] | None:
-    """Ekert's angles if both stations have detectors 0..5 and no others, else None."""
-    return (EKERT_A_DEG, EKERT_B_DEG) if a.counts().keys() == _SIX == b.counts().keys() else None
+def known_angles(a: TimeTags, b: TimeTags) -> tuple[str, str] | None:
+    """Angles of the protocol that has as many detectors as the stations clicked with; None if none has."""
+    for (of_a, of_b), angles in _KNOWN_ANGLES.items():
+        if a.counts().keys() == set(range(of_a)) and b.counts().keys() == set(range(of_b)):
+            return angles
+    return None
 
 
 def of_recordings(report: PairReport, known: Stations, predictability: float | None) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def recorded(
 
 @pytest.mark.parametrize("state", ["phi+", "psi-"])
 def test_e91_tags_need_no_angles(tmp_path: Path, state: str) -> None:
-    """Six detectors a side are Ekert's: S = 2 sqrt2 0.97 within five errors, seed 31, some 2800 pairs in the test."""
+    """Six detectors a side are Ekert's: S = 2 sqrt2 0.97 within five errors, seed 31, 2752 pairs in the test."""
     fields = chsh(*recorded(tmp_path, EKERT, 31, state=state), "--state", state)
     found = fields["chsh"]
     assert fields["chsh_s"] == found["s"] == pytest.approx(2.744, abs=5 * found["s_error"])
@@ -91,6 +91,16 @@ def test_e91_tags_need_no_angles(tmp_path: Path, state: str) -> None:
     assert [(row["angle_a_deg"], row["angle_b_deg"]) for row in matched] == [(22.5, 22.5), (45.0, 45.0)]
     for row in matched:
         assert row["qber"] == pytest.approx(0.015, abs=5 * row["qber_error"])
+
+
+def test_three_settings_against_two_need_no_angles(tmp_path: Path) -> None:
+    """Six detectors against four are those of Acin et al. 2007: key at 0, 0, test at +-22.5 against 0, 45; seed 38."""
+    found = chsh(*recorded(tmp_path, ((0.0, 22.5, -22.5), (0.0, 45.0)), 38))["chsh"]
+    assert found["s"] == pytest.approx(2.744, abs=5 * found["s_error"])
+    assert (found["angles_a_deg"], found["angles_b_deg"]) == ([22.5, -22.5], [0.0, 45.0])
+    (row,) = found["matched"]
+    assert (row["angle_a_deg"], row["angle_b_deg"]) == (0.0, 0.0)
+    assert row["qber"] == pytest.approx(0.015, abs=5 * row["qber_error"])
 
 
 def test_an_eavesdropper_lowers_s_and_raises_the_qber(tmp_path: Path) -> None:
