@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from typing import Any
 
@@ -18,6 +19,7 @@ from qkd.bellgame import SettingChoice, SettingsFrom
 from qkd.chsh import BellCounts, BellResult, bell_result, no_signalling, settings_check, signs_for
 from qkd.errors import ParameterError
 from qkd.loopholes import Loophole, label, statement
+from tests.data_files import find
 from tests.reference import bell
 
 SIGNS = (1, 1, 1, -1)
@@ -178,6 +180,37 @@ def test_no_signalling_alarms_as_often_as_stated() -> None:
     share = float((np.array(chances) <= 0.05).mean())
     reach = 5 * math.sqrt(0.05 * 0.95 / 2000)
     assert 0.045 - reach <= share <= 0.05 + reach
+
+
+def real_link() -> dict[tuple[str, str], dict[str, str]]:
+    """Rows of an open BBM92 link by loss and window; coincidences of four detectors a side, H, V, D, A."""
+    with find("bbm92_link/link_counts.csv").open(newline="") as text:
+        return {(row["loss_db"], row["window_ps"]): row for row in csv.DictReader(text)}
+
+
+def test_a_real_link_without_a_bell_test() -> None:
+    """H, V, D, A on both sides: the published error rates come out, and whatever the signs S does not exceed 2."""
+    for row in real_link().values():
+        block = [[[[int(row[f"ab_{a}{b}"]) for b in y] for a in x] for y in ("HV", "DA")] for x in ("HV", "DA")]
+        for odd in range(4):
+            signs = tuple(-1 if cell == odd else 1 for cell in range(4))
+            found = bell_result(BellCounts(table=np.array(block), signs=signs))  # type: ignore[arg-type]
+            assert abs(found.s.value) < 2
+            assert found.p_value.value == pytest.approx(1.0)
+            assert (1 - abs(found.correlators[0].value)) / 2 == pytest.approx(float(row["qber_hv"]), abs=6e-6)
+            assert (1 - abs(found.correlators[3].value)) / 2 == pytest.approx(float(row["qber_da"]), abs=6e-6)
+
+
+def test_a_real_link_signals_to_narrow_windows() -> None:
+    """Its detectors are skewed by some 120 ps: which pairs fall into 100 ps depends on both sides' settings."""
+    chances = {}
+    for window in ("100", "1600"):
+        row = real_link()["36.05", window]
+        block = [[[[int(row[f"ab_{a}{b}"]) for b in y] for a in x] for y in ("HV", "DA")] for x in ("HV", "DA")]
+        chances[window] = no_signalling(BellCounts(table=np.array(block), signs=SIGNS)).p_value
+    assert chances["100"] is not None
+    assert chances["1600"] is not None
+    assert chances["100"] < 1e-50 < 1e-10 < chances["1600"]
 
 
 def test_few_counts_leave_checks_open() -> None:
