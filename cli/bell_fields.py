@@ -162,6 +162,10 @@ def rows(chsh: dict[str, Any]) -> list[tuple[str, str]]:
     for row in chsh.get("matched", []):
         text = f"{row['qber']:.4f} +- {row['qber_error']:.4f} of {row['pairs']} pairs"
         lines.append((f"QBER at {row['angle_a_deg']:g}, {row['angle_b_deg']:g}", text))
+    if chsh["s"] < -2.0:
+        lines.append(
+            ("S is negative", "another --state, or one side's outcomes inverted? Its sign is fixed before the data")
+        )
     if excess := chsh["tsirelson_excess_sigmas"]:
         lines.append(("beyond quantum", f"{excess:.1f} errors above 2 sqrt(2): chance, or no fair sample of the pairs"))
     states = [(row["loophole"], "open" if row["open"] else "closed", row["why"]) for row in chsh["loopholes"]]

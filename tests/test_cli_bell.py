@@ -139,6 +139,8 @@ def test_people_see_the_test_and_its_loopholes(tmp_path: Path) -> None:
         "loophole: freedom of choice", "loophole: coincidence time", "below the limits 66.7%", "device-dependent",
     ):  # fmt: skip
         assert words in done.stdout
+    inverted = run("analyse", *stations, "--chsh", "--state", "psi-")
+    assert "another --state, or one side's outcomes inverted?" in inverted.stdout
     plain = run("analyse", *stations)
     assert "loophole" not in plain.stdout
     assert "chsh_p_value" not in json.loads(run("analyse", *stations, "--json").stdout)
