@@ -84,15 +84,12 @@ def raw_length(n: int, e: int, disclosed: int, eps_pa: float) -> int:
         return int(mp.floor(-disclosed + 2 * mp.log(2 * mp.mpf(eps_pa), 2)))
 
 
-def best(n: int, k: int, errors: int, disclosed: int, eps_sec: float, left_out: int = 0) -> tuple[int, int, float]:
-    """Longest (length, phase errors, eps_pa) over eps_pa = eps_sec / 2, / 4 ... / 4096; the first of equals."""
-    found = []
-    for power in range(1, 13):
-        share = 2.0**-power
-        eps_pa = eps_sec * share
-        e = phase_errors(n + left_out, k, errors, eps_sec * (1.0 - share) / 2.0)
-        found.append((raw_length(n, e, disclosed, eps_pa), e, eps_pa))
-    return max(found, key=lambda entry: entry[0])
+def length(n: int, k: int, errors: int, disclosed: int, eps_sec: float, left_out: int = 0) -> tuple[int, int, float]:
+    """(length, phase errors, eps_pa) with the split that goes with the string's length."""
+    share = reference.pa_share(n + left_out)
+    eps_pa = eps_sec * share
+    e = phase_errors(n + left_out, k, errors, eps_sec * (1.0 - share) / 2.0)
+    return raw_length(n, e, disclosed, eps_pa), e, eps_pa
 
 
 def exact() -> Json:
@@ -121,9 +118,9 @@ def exact() -> Json:
         marked, testBits drawn without return show at most testErrors marked ones with probability at most epsSm^2; at
         most keyBits. Where leftOutBits bits were corrected with the key bits and are not kept, phaseErrors is that of keyBits
         + leftOutBits, and all of it counts against keyBits. raw is floor(keyBits - log2 sum_{i <= e} C(keyBits, i) - leakEcBits - verifyBits + 2 log2(2
-        epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is the one of epsSec / 2, epsSec /
-        4 ... epsSec / 4096 that gives the longest (the largest such), with epsSm = (epsSec - epsPa) / 2. No case here
-        lies so near a rounding that double precision could decide otherwise.""",
+        epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is epsSec / 2^j, j = floor((d - 4) / 2)
+        but 1 at least and 12 at most, d the binary digits of keyBits + leftOutBits; epsSm = (epsSec - epsPa) / 2. No case
+        here lies so near a rounding that double precision could decide otherwise.""",
         notes,
         [
             group("PhaseErrorTest", _bounds(1e-10), parameters={"epsSm": 1e-10}),
@@ -161,10 +158,16 @@ def _lengths(eps: float) -> list[Json]:
         (10_000, 10_000, 250, 2000, 64),
     ]
     counts += [(100_000, 100_000, 2500, 20_100, 64), (300_000, 200_000, 2000, 24_700, 64), (1500, 1500, 300, 1100, 64)]
+    counts += [
+        (200_000, 9000, 225, 40_100, 64),
+        (9000, 200_000, 5000, 1900, 64),
+        (511, 600, 6, 60, 64),
+        (512, 600, 6, 60, 64),
+    ]
 
     def one(n: int, k: int, errors: int, leak: int, verify: int, left_out: int = 0) -> Json:
         inputs = {"keyBits": n, "testBits": k, "testErrors": errors, "leakEcBits": leak, "verifyBits": verify}
-        raw, e, eps_pa = best(n, k, errors, leak + verify, eps, left_out)
+        raw, e, eps_pa = length(n, k, errors, leak + verify, eps, left_out)
         text = f"{n} bits, {errors} errors in {k} tested, {leak + verify} disclosed"
         flags = ["NoKey"] if raw <= 0 else []
         if left_out:
