@@ -19,11 +19,13 @@ from tests.vectormaker.frame import (
     document,
     file_schema,
     group,
+    obj,
 )
 
 EXACT_UP_TO = 4000  # bits; above, subsets are no longer counted one by one
 
 _COUNTS: Json = {"keyBits": INTEGER, "testBits": INTEGER, "testErrors": INTEGER}
+_BASIS = obj({**_COUNTS, **dict.fromkeys(("leakEcBits", "verifyBits", "leftOutBits"), INTEGER)})
 SCHEMA = file_schema(
     "QKD-FINITE-KEY",
     "Finite-key length",
@@ -43,6 +45,13 @@ SCHEMA = file_schema(
             intermediate={"raw": INTEGER, "phaseErrors": NATURAL, "epsPa": NUMBER},
             optional=("leftOutBits",),
             errors=("ParameterError",),
+        ),
+        GroupSchema(
+            "BothBasesTest",
+            {"z": _BASIS, "x": _BASIS},
+            {"secretBitsZ": NATURAL, "secretBitsX": NATURAL},
+            parameters={"epsSec": NUMBER},
+            intermediate=dict.fromkeys(("rawZ", "rawX"), INTEGER) | dict.fromkeys(("epsSecZ", "epsSecX"), NUMBER),
         ),
     ],
 )
@@ -120,7 +129,9 @@ def exact() -> Json:
         + leftOutBits, and all of it counts against keyBits. raw is floor(keyBits - log2 sum_{i <= e} C(keyBits, i) - leakEcBits - verifyBits + 2 log2(2
         epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is epsSec / 2^j, j = floor((d - 4) / 2)
         but 1 at least and 12 at most, d the binary digits of keyBits + leftOutBits; epsSm = (epsSec - epsPa) / 2. No case
-        here lies so near a rounding that double precision could decide otherwise.""",
+        here lies so near a rounding that double precision could decide otherwise. Of both bases, Z gets the part n_Z /
+        (n_Z + n_X) of epsSec, but 1/64 at least and 63/64 at most, and X gets 1 less that part (binary64), where n is
+        keyBits + leftOutBits; the testBits of either are of the other basis.""",
         notes,
         [
             group("PhaseErrorTest", _bounds(1e-10), parameters={"epsSm": 1e-10}),
@@ -129,6 +140,7 @@ def exact() -> Json:
             group("KeyLengthTest", _lengths(1e-10), parameters={"epsSec": 1e-10}),
             group("KeyLengthTest", _lengths(1e-6), parameters={"epsSec": 1e-6}),
             group("KeyLengthTest", _impossible(), parameters={"epsSec": 1e-10}),
+            group("BothBasesTest", _both(1e-10), parameters={"epsSec": 1e-10}),
         ],
     )
 
@@ -179,6 +191,34 @@ def _lengths(eps: float) -> list[Json]:
 
     left_out = [(10_000, 10_003, 253, 2000, 64, 1), (8000, 10_000, 250, 1600, 64, 2000), (400, 2000, 20, 60, 64, 1600)]
     return [one(*count) for count in counts + left_out]
+
+
+def _both(eps: float) -> list[Json]:
+    """Equal bases, unequal ones, and one so short that its part of eps is the least."""
+
+    def one(text: str, n_z: int, n_x: int, wrong_z: int, wrong_x: int, left_out: int, *flags: str) -> Json:
+        inputs: Json = {}
+        found = {}
+        parts = dict(zip("zx", reference.split_over_bases(n_z, n_x, eps), strict=True))
+        for name, own, tested, errors in (("z", n_z, n_x, wrong_x), ("x", n_x, n_z, wrong_z)):
+            out = left_out if name == "z" else 0
+            leak = own // 5
+            found[name] = length(own - out, tested, errors, leak + 64, parts[name], out)
+            counts = (own - out, tested, errors, leak, 64, out)
+            names = ("keyBits", "testBits", "testErrors", "leakEcBits", "verifyBits", "leftOutBits")
+            inputs[name] = dict(zip(names, counts, strict=True))
+        expected = {f"secretBits{name.upper()}": max(0, found[name][0]) for name in "zx"}
+        intermediate = {f"raw{name.upper()}": found[name][0] for name in "zx"}
+        intermediate |= {f"epsSec{name.upper()}": parts[name] for name in "zx"}
+        return case(text, inputs, expected, flags=flags, intermediate=intermediate)
+
+    return [
+        one("equal bases", 20_000, 20_000, 480, 510, 0),
+        one("X a tenth of Z", 200_000, 20_000, 4800, 510, 0),
+        one("bits of Z left out", 30_000, 24_000, 710, 580, 4000, "LeftOut"),
+        one("X so short that it gets a 64th and no key", 150_000, 900, 3000, 18, 0, "NoKey"),
+        one("Z so short that it gets a 64th and no key", 900, 150_000, 18, 3000, 0, "NoKey"),
+    ]
 
 
 def _impossible() -> list[Json]:
