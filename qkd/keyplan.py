@@ -164,7 +164,9 @@ def plan_sample(ask: Expectation, sifted: int, bound: Bound = Bound.EXACT) -> Pl
 
     def planned(abort: float) -> Plan:
         # The split of eps hardly moves the best number of test bits, so it comes last.
-        found = _climb(lambda k: split(k, abort), sifted - 1, _steps(ask, abort))
+        # At the error rate itself, whole errors do not count: the literature's lengths have no steps.
+        steps = _steps(ask, abort) if abort or bound is Bound.EXACT else lambda _: FEW_ERRORS
+        found = _climb(lambda k: split(k, abort), sifted - 1, steps)
         return split(found.strings[0].test_bits, abort, PA_SHARES)
 
     return _best_of_aborts(ask, planned)

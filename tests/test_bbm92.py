@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import mpmath as mp
+import msgspec
 import numpy as np
 import pytest
 
+from distribution.analyser import Analyser
+from distribution.scenario import load_scenario
+from distribution.simulate import simulate
 from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
 from qkd.distillation import label
@@ -119,6 +123,28 @@ def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, fail
     assert ours.eps_cor == ours.frames * 2.0**-64
     assert ours.verify_bits == 64 * (ours.frames - len(failing))
     assert_length_is_the_bound(ours, params.eps_sec)
+
+
+def test_biased_bases_give_the_bound_on_unequal_counts() -> None:
+    """Both analysers send 80 % to Z, so 16 Z bits for each X bit: equal keys, as long as the counts allow."""
+    metro = load_scenario("metro")
+    sides = {
+        name: msgspec.structs.replace(getattr(metro, name), analyser=Analyser(z_share=0.8)) for name in ("alice", "bob")
+    }
+    made = simulate(msgspec.structs.replace(metro, **sides), 0.4, np.random.default_rng(12))
+    vaults = MemoryVault(PRE_SHARED), MemoryVault(PRE_SHARED)
+    link = Link(
+        replace(PARAMS, block_bits=20_000),
+        *(
+            Side(Replay(tags, simulated=True), vault, FixedBits(name))
+            for tags, vault, name in zip((made.alice, made.bob), vaults, ("alice", "bob"), strict=True)
+        ),
+    )
+    report = next(link.blocks())[0].block.report
+    assert same_blocks(*vaults)
+    assert 13 < report.sifted_z / report.sifted_x < 19
+    assert report.secret_bits > 0
+    assert_length_is_the_bound(report)
 
 
 def test_failed_frames_shorten_the_key_and_change_no_error_count(monkeypatch: pytest.MonkeyPatch) -> None:

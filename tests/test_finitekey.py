@@ -153,17 +153,23 @@ def test_half_the_bits_wrong_leaves_nothing() -> None:
 SPLIT_LOSS_BITS = 8
 
 
-@pytest.mark.parametrize("n", [500, 1550, 5000, 50_000, 1_000_000, 5_000_000, 10**9])
+SPLIT_SIZES = [(n, n) for n in (500, 1550, 5000, 50_000, 1_000_000, 5_000_000, 10**9)] + [
+    (10**7, 10**5),
+    (10**5, 10**7),
+]
+
+
+@pytest.mark.parametrize(("n", "k"), SPLIT_SIZES)
 @pytest.mark.parametrize("qber", [0.01, 0.03, 0.07])
 @slow_without_jit
-def test_split_by_length_is_near_the_best(n: int, qber: float) -> None:
+def test_split_by_length_is_near_the_best(n: int, k: int, qber: float) -> None:
     """basis_key_length against every power of two as the share, for the observed errors."""
-    errors, eps = int(n * qber), 5e-11
-    counts = BasisCounts(key_bits=n, test_bits=n, test_errors=errors, leak_ec_bits=0, verify_bits=64)
+    errors, eps = int(k * qber), 5e-11
+    counts = BasisCounts(key_bits=n, test_bits=k, test_errors=errors, leak_ec_bits=0, verify_bits=64)
     key = finitekey.basis_key_length(counts, eps)
     assert key.eps_sec == pytest.approx(eps, rel=1e-12)
     best = max(
-        finitekey.key_length(n, finitekey.phase_error_bound(n, n, errors, eps * (1 - s) / 2), 64, eps * s)
+        finitekey.key_length(n, finitekey.phase_error_bound(n, k, errors, eps * (1 - s) / 2), 64, eps * s)
         for s in finitekey.PA_SHARES
     )
     assert best - SPLIT_LOSS_BITS <= key.raw <= best
