@@ -63,17 +63,17 @@ PA_SHARES = tuple(2.0**-j for j in range(1, 13))
 _LEAST_EPS = EPS_RANGE[0] / 64.0 * PA_SHARES[-1]
 
 
-def check_range(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float, hint: str = "") -> None:
     """Refuse a value outside low .. high (NaN included), naming all three."""
     if not low <= value <= high:
-        raise ParameterError(f"{name} = {value} must be in {low:.12g} .. {high:.12g}")
+        raise ParameterError(f"{name} = {value} must be in {low:.12g} .. {high:.12g}", hint=hint)
 
 
-def check_count(name: str, value: int, high: int = LARGEST_BLOCK) -> None:
-    """Refuse what is not a whole number in 0 .. high, naming all three."""
+def check_count(name: str, value: int, high: int = LARGEST_BLOCK, low: int = 0) -> None:
+    """Refuse what is not a whole number in low .. high, naming all three."""
     if not isinstance(value, Integral):
-        raise ParameterError(f"{name} = {value!r} must be a whole number in 0 .. {high}")
-    check_range(name, value, 0, high)
+        raise ParameterError(f"{name} = {value!r} must be a whole number in {low} .. {high}")
+    check_range(name, value, low, high)
 
 
 class Statement(Enum):

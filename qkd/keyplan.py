@@ -25,7 +25,6 @@ from functools import lru_cache
 from qkd.errors import ParameterError
 from qkd.finitekey import (
     EPS_RANGE,
-    LARGEST_BLOCK,
     PA_SHARES,
     Statement,
     check_count,
@@ -67,7 +66,7 @@ class Expectation:
     abort_probability: float | None = None
 
     def __post_init__(self) -> None:
-        check_range("qber", self.qber, 0.0, 0.5)
+        check_range("qber", self.qber, 0.0, 0.5, "a fraction is meant: 0.025 for 2.5 %")
         check_range("eps", self.eps, *EPS_RANGE)
         check_range("efficiency", self.efficiency, 1.0, 10.0)
         if self.abort_probability is None:
@@ -156,8 +155,7 @@ def plan_sample(ask: Expectation, sifted: int, bound: Bound = Bound.EXACT) -> Pl
     Raises:
         ParameterError: sifted out of range.
     """
-    check_count("sifted", sifted)
-    check_range("sifted", sifted, 2, LARGEST_BLOCK)
+    check_count("sifted", sifted, low=2)
 
     def split(test_bits: int, abort: float, shares: tuple[float, ...] = ()) -> Plan:
         return _sample(ask, (sifted - test_bits, test_bits), abort, bound, shares)
@@ -183,8 +181,7 @@ def plan_both_bases(ask: Expectation, sifted_z: int, sifted_x: int) -> Plan:
         ParameterError: a count out of range.
     """
     for name, bits in (("sifted_z", sifted_z), ("sifted_x", sifted_x)):
-        check_count(name, bits)
-        check_range(name, bits, 1, LARGEST_BLOCK)
+        check_count(name, bits, low=1)
     return _best_of_aborts(ask, lambda abort: _both(ask, (sifted_z, sifted_x), abort))
 
 
@@ -199,14 +196,13 @@ def plan_biased(ask: Expectation, coincidences: int, p_x: float | None = None) -
     Raises:
         ParameterError: an argument out of range, or a bias that leaves a basis empty.
     """
-    check_count("coincidences", coincidences)
-    check_range("coincidences", coincidences, 8, LARGEST_BLOCK)
+    check_count("coincidences", coincidences, low=8)
     if p_x is not None:
-        check_range("p_x", p_x, 1e-9, 0.5)
+        check_range("bias p_x", p_x, 1e-9, 0.5)
         sizes = int(coincidences * (1.0 - p_x) ** 2), int(coincidences * p_x**2)
         if not min(sizes):
             raise ParameterError(
-                f"p_x = {p_x} leaves no X bit among {coincidences} coincidences",
+                f"bias p_x = {p_x} leaves no X bit among {coincidences} coincidences",
                 hint="raise the bias, or take more coincidences",
             )
         return replace(plan_both_bases(ask, *sizes), p_x=p_x)

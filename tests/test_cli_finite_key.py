@@ -141,9 +141,10 @@ def test_too_noisy_a_link_has_no_least_block() -> None:
     ("arguments", "named"),
     [
         ("--qber 0.6 --sifted 1000 --eps 1e-10", "qber = 0.6 must be in 0 .. 0.5"),
+        ("--qber 2.5 --sifted 1000 --eps 1e-10", "a fraction is meant: 0.025 for 2.5 %"),
         ("--qber -0.1 --sifted 1000 --eps 1e-10", "qber = -0.1"),
         ("--qber nan --sifted 1000 --eps 1e-10", "qber = nan"),
-        ("--qber 0.02 --sifted -3 --eps 1e-10", "sifted = -3"),
+        ("--qber 0.02 --sifted -3 --eps 1e-10", "sifted = -3 must be in 2 .. 10000000000"),
         ("--qber 0.02 --sifted 1000 --eps 0", "eps = 0"),
         ("--qber 0.02 --sifted 1000 --eps 2", "eps = 2"),
         ("--qber 0.02 --sifted 1000 --eps 1e-10 --efficiency 0.5", "efficiency = 0.5"),

@@ -317,6 +317,39 @@ def test_impossible_arguments_are_refused() -> None:
         finitekey.key_length(100, 1, -1, 1e-10)
 
 
+_WHOLE = st.integers(-3, 3000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.tuples(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE), st.sampled_from([1e-60, 1e-10, 0.1]))
+def test_any_counts_give_a_length_or_a_named_refusal(counts: tuple[int, ...], eps: float) -> None:
+    """And a length moves as it must: a bit of leak is a bit of key; a further error, or one bit left out, no gain."""
+    key_bits, test_bits, test_errors, leak, verify, left_out = counts
+
+    def of(errors: int, leak_bits: int, out: int) -> int:
+        found = BasisCounts(
+            key_bits=key_bits,
+            test_bits=test_bits,
+            test_errors=errors,
+            leak_ec_bits=leak_bits,
+            verify_bits=verify,
+            left_out_bits=out,
+        )
+        return finitekey.basis_key_length(found, eps).raw
+
+    if min(counts) < 0 or test_errors > test_bits:
+        with pytest.raises(ParameterError, match="must be in"):
+            of(test_errors, leak, left_out)
+        return
+    raw = of(test_errors, leak, left_out)
+    assert raw <= key_bits - leak - verify
+    assert of(test_errors, leak + 1, left_out) == raw - 1
+    if test_errors < test_bits:
+        assert of(test_errors + 1, leak, left_out) <= raw
+    if finitekey.pa_share(key_bits + left_out) == finitekey.pa_share(key_bits + left_out + 1):
+        assert of(test_errors, leak, left_out + 1) <= raw
+
+
 @pytest.mark.parametrize("eps", [1e-60, 0.1])
 def test_the_ends_of_the_range_of_eps_work(eps: float) -> None:
     large = BasisCounts(key_bits=10**7, test_bits=1000, test_errors=2, leak_ec_bits=30, verify_bits=64)
