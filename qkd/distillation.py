@@ -22,6 +22,7 @@ from qkd.exchange.handshake import SessionStart
 from qkd.exchange.messages import Amplify
 from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.finitekey import BasisCounts, KeyLength, both_bases_key_length
+from qkd.leastblock import least_alike
 from qkd.privacy import PaSeed, amplify
 from qkd.randomness import SecretBits
 from qkd.reconciliation.frames import Verified, VerifiedString
@@ -99,20 +100,20 @@ def bob(evidence: Evidence, params: SessionParameters, start: SessionStart, numb
 
 
 def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, KeyLength]:
-    """Secret bits of the Z string and of the X string; half of eps_sec each.
+    """Secret bits of the Z string and of the X string, together eps_sec-secret.
 
     Raises:
-        QberTooHigh: the exact counts are above the limit. KeyTooShort: not one bit in both together.
+        QberTooHigh: the exact counts are above the limit. KeyTooShort: not one bit in both together; it says how large
+            a block of these error rates and this leak would have to be.
     """
     check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / evidence.known_x, params.qber_limit)
     z, x = evidence.verified.z, evidence.verified.x
-    from_z, from_x = both_bases_key_length(
-        _counts(z, evidence.known_x + x.dropped, evidence.errors_x + x.dropped),
-        _counts(x, evidence.known_z + z.dropped, evidence.errors_z + z.dropped),
-        params.eps_sec,
-    )
+    in_z = _counts(z, evidence.known_x + x.dropped, evidence.errors_x + x.dropped)
+    in_x = _counts(x, evidence.known_z + z.dropped, evidence.errors_z + z.dropped)
+    from_z, from_x = both_bases_key_length(in_z, in_x, params.eps_sec)
     if from_z.secret_bits + from_x.secret_bits == 0:
-        raise KeyTooShort(max(from_z.raw, from_x.raw), len(evidence.sifted))
+        least = least_alike(in_z, in_x, params.eps_sec)
+        raise KeyTooShort(max(from_z.raw, from_x.raw), len(evidence.sifted), least)
     return from_z, from_x
 
 

@@ -105,14 +105,17 @@ class KeyTooShort(ProtocolAborted):
         secret_bits: what the bound gives; zero or negative.
         sifted_bits: how many sifted bits the block had.
         least_sifted_bits: how many would have given a first key bit, or None if no block size does.
+        unit: what the two are counts of, where it is not sifted bits.
     """
 
-    def __init__(self, secret_bits: int, sifted_bits: int, least_sifted_bits: int | None = None) -> None:
-        need = "" if least_sifted_bits is None else f"; it takes about {least_sifted_bits} or more"
-        super().__init__(
-            f"{sifted_bits} sifted bits give {secret_bits} secret bits{need}",
-            hint="collect larger blocks or lower the error rate",
-        )
+    least_sifted_bits: int | None = None  # None does not travel with an abort
+
+    def __init__(
+        self, secret_bits: int, sifted_bits: int, least_sifted_bits: int | None, unit: str = "sifted bits"
+    ) -> None:
+        need = "no size gives a key" if least_sifted_bits is None else f"it takes about {least_sifted_bits} or more"
+        hint = "lower the error rate" if least_sifted_bits is None else "collect larger blocks or lower the error rate"
+        super().__init__(f"{sifted_bits} {unit} give {secret_bits} secret bits; {need}", hint=hint)
         self.secret_bits = secret_bits
         self.sifted_bits = sifted_bits
         self.least_sifted_bits = least_sifted_bits

@@ -25,6 +25,7 @@ from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
 
 LEAST_SAMPLE = 200
+LEAST_BASIS = 4  # bits of a basis from which a quarter can be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,16 @@ def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
 
 
 def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
-    """The bits of each basis, if there are enough of both."""
+    """The bits of each basis, if there are enough of both.
+
+    Nothing is known of the errors yet, so the least size named is that of the rule which is broken: the session's, or
+    four bits of the shorter basis in blocks with this one's shares (four at least of the one that has none).
+    """
     z, x = block.of(Basis.Z), block.of(Basis.X)
-    if len(block) < params.least_block_bits or min(z.size, x.size) < 4:
-        raise KeyTooShort(0, len(block), params.least_block_bits)
+    shorter = min(z.size, x.size)
+    if len(block) < params.least_block_bits or shorter < LEAST_BASIS:
+        larger = -(-len(block) * LEAST_BASIS // max(shorter, 1))
+        raise KeyTooShort(0, len(block), max(params.least_block_bits, larger))
     return z, x
 
 

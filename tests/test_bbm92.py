@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import mpmath as mp
+import msgspec
 import numpy as np
 import pytest
 
+from distribution.analyser import Analyser
+from distribution.scenario import load_scenario
+from distribution.simulate import simulate
 from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
 from qkd.distillation import label
@@ -32,7 +36,7 @@ from qkd.session import BlockReport, SessionParameters
 from qkd.testing import MemoryVault
 from tests.overlooking import Places, overlooking
 from tests.reference.finitekey import key_length as reference_length
-from tests.reference.finitekey import ln_tail_large
+from tests.reference.finitekey import ln_tail_large, pa_share, split_over_bases
 from tests.small_link import PARAMS, PRE_SHARED, same_blocks, small_link, tags
 
 
@@ -63,7 +67,7 @@ def test_the_report_adds_up_and_both_sides_agree_on_it() -> None:
 
 
 def slow_length(key_bits: int, left_out: int, tested: int, errors: int, eps_sec: float) -> int:
-    """Best length over the documented grid of splits, undisclosed, from the 60-digit reference."""
+    """Length by the documented split, undisclosed, from the 60-digit reference."""
     population = key_bits + left_out
 
     def phase_errors(eps: float) -> int:
@@ -74,8 +78,8 @@ def slow_length(key_bits: int, left_out: int, tested: int, errors: int, eps_sec:
             low, high = (low, middle) if tail <= 2 * mp.log(eps) else (middle, high)
         return high
 
-    splits = [(eps_sec * (1 - 2.0**-j) / 2, eps_sec * 2.0**-j) for j in range(1, 13)]
-    return max(reference_length(key_bits, phase_errors(sm), 0, pa) for sm, pa in splits)
+    share = pa_share(population)
+    return reference_length(key_bits, phase_errors(eps_sec * (1 - share) / 2), 0, eps_sec * share)
 
 
 def assert_length_is_the_bound(r: BlockReport, eps_sec: float = PARAMS.eps_sec) -> None:
@@ -86,8 +90,9 @@ def assert_length_is_the_bound(r: BlockReport, eps_sec: float = PARAMS.eps_sec) 
     known = {"z": r.sifted_z, "x": r.sifted_x}
     left_out = {"z": r.revealed_z + r.dropped_z, "x": r.revealed_x + r.dropped_x}
     key = {"z": known["z"] - r.sample_z - left_out["z"], "x": known["x"] - r.sample_x - left_out["x"]}
-    from_z = slow_length(key["z"], left_out["z"], known["x"], r.errors_x + r.dropped_x, eps_sec / 2)
-    from_x = slow_length(key["x"], left_out["x"], known["z"], r.errors_z + r.dropped_z, eps_sec / 2)
+    eps_z, eps_x = split_over_bases(*(key[name] + left_out[name] for name in "zx"), eps_sec)
+    from_z = slow_length(key["z"], left_out["z"], known["x"], r.errors_x + r.dropped_x, eps_z)
+    from_x = slow_length(key["x"], left_out["x"], known["z"], r.errors_z + r.dropped_z, eps_x)
     expected = from_z + from_x - r.leak_ec_bits - r.verify_bits
     assert expected - 2 <= r.secret_bits <= expected
 
@@ -118,6 +123,28 @@ def test_a_block_survives_frames_that_fail(monkeypatch: pytest.MonkeyPatch, fail
     assert ours.eps_cor == ours.frames * 2.0**-64
     assert ours.verify_bits == 64 * (ours.frames - len(failing))
     assert_length_is_the_bound(ours, params.eps_sec)
+
+
+def test_biased_bases_give_the_bound_on_unequal_counts() -> None:
+    """Both analysers send 80 % to Z, so 16 Z bits for each X bit: equal keys, as long as the counts allow."""
+    metro = load_scenario("metro")
+    sides = {
+        name: msgspec.structs.replace(getattr(metro, name), analyser=Analyser(z_share=0.8)) for name in ("alice", "bob")
+    }
+    made = simulate(msgspec.structs.replace(metro, **sides), 0.4, np.random.default_rng(12))
+    vaults = MemoryVault(PRE_SHARED), MemoryVault(PRE_SHARED)
+    link = Link(
+        replace(PARAMS, block_bits=20_000),
+        *(
+            Side(Replay(tags, simulated=True), vault, FixedBits(name))
+            for tags, vault, name in zip((made.alice, made.bob), vaults, ("alice", "bob"), strict=True)
+        ),
+    )
+    report = next(link.blocks())[0].block.report
+    assert same_blocks(*vaults)
+    assert 13 < report.sifted_z / report.sifted_x < 19
+    assert report.secret_bits > 0
+    assert_length_is_the_bound(report)
 
 
 def test_failed_frames_shorten_the_key_and_change_no_error_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +303,21 @@ def test_streams_without_pairs_give_an_honest_error() -> None:
     )
     with pytest.raises(ClockNotFound):
         next(link.blocks())
+
+
+def test_a_block_too_small_for_a_key_says_how_large_it_must_be() -> None:
+    """A small eps makes the small link's 1,650 bits too few; the size named, tried on the same link, gives a key."""
+    params = replace(PARAMS, block_bits=1200, least_block_bits=1000, eps_sec=1e-30)
+    link, _, _ = small_link(params)
+    with pytest.raises(KeyTooShort, match="it takes about") as caught:
+        next(link.blocks())
+    assert caught.value.secret_bits < 0
+    assert 1200 <= caught.value.sifted_bits < 2000
+    least = caught.value.least_sifted_bits
+    assert least is not None
+    assert caught.value.sifted_bits < least < 6000
+    larger, _, _ = small_link(replace(params, block_bits=int(1.1 * least)))
+    assert next(larger.blocks())[0].block.report.secret_bits > 0
 
 
 def test_a_recording_too_short_for_any_key_says_so() -> None:

@@ -60,8 +60,18 @@ def test_intercept_resend_is_stopped_here() -> None:
 def test_a_block_without_one_of_the_bases_gives_no_key() -> None:
     bits = np.zeros(6000, np.uint8)
     only_z = SiftedBlock(bits, bits, 6000, 0, 6000, False)
-    with pytest.raises(KeyTooShort):
+    with pytest.raises(KeyTooShort, match="6000 sifted bits give 0 secret bits; it takes about 24000 or more"):
         Engine(Role.ALICE, estimation.alice(only_z, SessionParameters(), FixedBits("x")), Transcript())
+
+
+@pytest.mark.parametrize(("in_z", "in_x", "least"), [(3000, 1000, 5000), (5998, 2, 12_000), (4999, 0, 19_996)])
+def test_too_few_bits_name_the_least_block(in_z: int, in_x: int, least: int) -> None:
+    """The session's own least block (5000), or the one in which the shorter basis has four bits."""
+    bits = np.zeros(in_z + in_x, np.uint8)
+    few = SiftedBlock((np.arange(bits.size) < in_x).astype(np.uint8), bits, bits.size, 0, bits.size, False)
+    with pytest.raises(KeyTooShort) as caught:
+        Engine(Role.BOB, estimation.bob(few, SessionParameters()), Transcript())
+    assert caught.value.least_sifted_bits == least
 
 
 @pytest.mark.parametrize(("bits", "size"), [(100_000, 1000), (10_000, 200), (400, 100), (4, 1)])

@@ -19,6 +19,7 @@ STAGES: dict[str, tuple[str, str]] = {
         "cli.bench.reconcile_study",
         "The same over error rates, frame lengths and presets, into files.",
     ),
+    "finite-key": ("cli.bench.finite_key", "One key length by the exact tail, and whether it is right to the bit."),
     "simulate": ("cli.bench.simulate", "Time tags of a simulated link with every effect switched on."),
 }
 

@@ -243,6 +243,27 @@ def _key_length(group: Json, test: Json) -> Answer:
     )
 
 
+def _both_bases(group: Json, test: Json) -> Answer:
+    z, x = (
+        finitekey.BasisCounts(
+            key_bits=counts["keyBits"],
+            test_bits=counts["testBits"],
+            test_errors=counts["testErrors"],
+            leak_ec_bits=counts["leakEcBits"],
+            verify_bits=counts["verifyBits"],
+            left_out_bits=counts["leftOutBits"],
+        )
+        for counts in (test["z"], test["x"])
+    )
+    eps_sec = group["parameters"]["epsSec"]
+    parts = finitekey.split_over_bases(z.key_bits + z.left_out_bits, x.key_bits + x.left_out_bits, eps_sec)
+    from_z, from_x = finitekey.both_bases_key_length(z, x, eps_sec)
+    return Answer(
+        {"secretBitsZ": from_z.secret_bits, "secretBitsX": from_x.secret_bits},
+        {"rawZ": from_z.raw, "rawX": from_x.raw, "epsSecZ": parts[0], "epsSecX": parts[1]},
+    )
+
+
 def _phase_errors(group: Json, test: Json) -> Answer:
     e = finitekey.phase_error_bound(test["keyBits"], test["testBits"], test["testErrors"], group["parameters"]["epsSm"])
     return Answer({"phaseErrors": e})
@@ -259,5 +280,6 @@ RUNNERS: dict[str, Runner] = {
     "Poly1305Test": _poly1305,
     "TagTest": _tag_context,
     "KeyLengthTest": _key_length,
+    "BothBasesTest": _both_bases,
     "PhaseErrorTest": _phase_errors,
 }

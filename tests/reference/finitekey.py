@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import comb
+from fractions import Fraction
+from math import comb, log2
 
 import mpmath as mp
 
@@ -48,3 +49,16 @@ def key_length(n: int, phase_errors: int, disclosed: int, eps_pa: float) -> int:
         total += binomial
     with mp.workdps(DIGITS):
         return int(mp.floor(n - mp.log(total, 2) - disclosed + 2 * mp.log(2 * mp.mpf(eps_pa), 2)))
+
+
+def pa_share(string_bits: int) -> float:
+    """eps_pa over eps_sec: 2^-j, j the floor of half of (binary digits - 4), in 1 .. 12."""
+    digits = 0 if string_bits == 0 else int(log2(string_bits)) + 1
+    return 2.0 ** -min(12, max(1, int((digits - 4) / 2)))
+
+
+def split_over_bases(z_bits: int, x_bits: int, eps_sec: float) -> tuple[float, float]:
+    """Parts of eps_sec as the lengths, neither below 1/64, each rounded as binary64."""
+    share = Fraction(z_bits, z_bits + x_bits)
+    part = float(min(max(share, Fraction(1, 64)), Fraction(63, 64)))
+    return eps_sec * part, eps_sec * (1.0 - part)

@@ -19,11 +19,13 @@ from tests.vectormaker.frame import (
     document,
     file_schema,
     group,
+    obj,
 )
 
 EXACT_UP_TO = 4000  # bits; above, subsets are no longer counted one by one
 
 _COUNTS: Json = {"keyBits": INTEGER, "testBits": INTEGER, "testErrors": INTEGER}
+_BASIS = obj({**_COUNTS, **dict.fromkeys(("leakEcBits", "verifyBits", "leftOutBits"), INTEGER)})
 SCHEMA = file_schema(
     "QKD-FINITE-KEY",
     "Finite-key length",
@@ -43,6 +45,13 @@ SCHEMA = file_schema(
             intermediate={"raw": INTEGER, "phaseErrors": NATURAL, "epsPa": NUMBER},
             optional=("leftOutBits",),
             errors=("ParameterError",),
+        ),
+        GroupSchema(
+            "BothBasesTest",
+            {"z": _BASIS, "x": _BASIS},
+            {"secretBitsZ": NATURAL, "secretBitsX": NATURAL},
+            parameters={"epsSec": NUMBER},
+            intermediate=dict.fromkeys(("rawZ", "rawX"), INTEGER) | dict.fromkeys(("epsSecZ", "epsSecX"), NUMBER),
         ),
     ],
 )
@@ -84,15 +93,12 @@ def raw_length(n: int, e: int, disclosed: int, eps_pa: float) -> int:
         return int(mp.floor(-disclosed + 2 * mp.log(2 * mp.mpf(eps_pa), 2)))
 
 
-def best(n: int, k: int, errors: int, disclosed: int, eps_sec: float, left_out: int = 0) -> tuple[int, int, float]:
-    """Longest (length, phase errors, eps_pa) over eps_pa = eps_sec / 2, / 4 ... / 4096; the first of equals."""
-    found = []
-    for power in range(1, 13):
-        share = 2.0**-power
-        eps_pa = eps_sec * share
-        e = phase_errors(n + left_out, k, errors, eps_sec * (1.0 - share) / 2.0)
-        found.append((raw_length(n, e, disclosed, eps_pa), e, eps_pa))
-    return max(found, key=lambda entry: entry[0])
+def length(n: int, k: int, errors: int, disclosed: int, eps_sec: float, left_out: int = 0) -> tuple[int, int, float]:
+    """(length, phase errors, eps_pa) with the split that goes with the string's length."""
+    share = reference.pa_share(n + left_out)
+    eps_pa = eps_sec * share
+    e = phase_errors(n + left_out, k, errors, eps_sec * (1.0 - share) / 2.0)
+    return raw_length(n, e, disclosed, eps_pa), e, eps_pa
 
 
 def exact() -> Json:
@@ -121,9 +127,11 @@ def exact() -> Json:
         marked, testBits drawn without return show at most testErrors marked ones with probability at most epsSm^2; at
         most keyBits. Where leftOutBits bits were corrected with the key bits and are not kept, phaseErrors is that of keyBits
         + leftOutBits, and all of it counts against keyBits. raw is floor(keyBits - log2 sum_{i <= e} C(keyBits, i) - leakEcBits - verifyBits + 2 log2(2
-        epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is the one of epsSec / 2, epsSec /
-        4 ... epsSec / 4096 that gives the longest (the largest such), with epsSm = (epsSec - epsPa) / 2. No case here
-        lies so near a rounding that double precision could decide otherwise.""",
+        epsPa)), where from 2 e >= keyBits on the sum is taken as 2^keyBits; epsPa is epsSec / 2^j, j = floor((d - 4) / 2)
+        but 1 at least and 12 at most, d the binary digits of keyBits + leftOutBits; epsSm = (epsSec - epsPa) / 2. No case
+        here lies so near a rounding that double precision could decide otherwise. Of both bases, Z gets the part n_Z /
+        (n_Z + n_X) of epsSec, but 1/64 at least and 63/64 at most, and X gets 1 less that part (binary64), where n is
+        keyBits + leftOutBits; the testBits of either are of the other basis.""",
         notes,
         [
             group("PhaseErrorTest", _bounds(1e-10), parameters={"epsSm": 1e-10}),
@@ -132,6 +140,7 @@ def exact() -> Json:
             group("KeyLengthTest", _lengths(1e-10), parameters={"epsSec": 1e-10}),
             group("KeyLengthTest", _lengths(1e-6), parameters={"epsSec": 1e-6}),
             group("KeyLengthTest", _impossible(), parameters={"epsSec": 1e-10}),
+            group("BothBasesTest", _both(1e-10), parameters={"epsSec": 1e-10}),
         ],
     )
 
@@ -161,10 +170,16 @@ def _lengths(eps: float) -> list[Json]:
         (10_000, 10_000, 250, 2000, 64),
     ]
     counts += [(100_000, 100_000, 2500, 20_100, 64), (300_000, 200_000, 2000, 24_700, 64), (1500, 1500, 300, 1100, 64)]
+    counts += [
+        (200_000, 9000, 225, 40_100, 64),
+        (9000, 200_000, 5000, 1900, 64),
+        (511, 600, 6, 60, 64),
+        (512, 600, 6, 60, 64),
+    ]
 
     def one(n: int, k: int, errors: int, leak: int, verify: int, left_out: int = 0) -> Json:
         inputs = {"keyBits": n, "testBits": k, "testErrors": errors, "leakEcBits": leak, "verifyBits": verify}
-        raw, e, eps_pa = best(n, k, errors, leak + verify, eps, left_out)
+        raw, e, eps_pa = length(n, k, errors, leak + verify, eps, left_out)
         text = f"{n} bits, {errors} errors in {k} tested, {leak + verify} disclosed"
         flags = ["NoKey"] if raw <= 0 else []
         if left_out:
@@ -176,6 +191,34 @@ def _lengths(eps: float) -> list[Json]:
 
     left_out = [(10_000, 10_003, 253, 2000, 64, 1), (8000, 10_000, 250, 1600, 64, 2000), (400, 2000, 20, 60, 64, 1600)]
     return [one(*count) for count in counts + left_out]
+
+
+def _both(eps: float) -> list[Json]:
+    """Equal bases, unequal ones, and one so short that its part of eps is the least."""
+
+    def one(text: str, n_z: int, n_x: int, wrong_z: int, wrong_x: int, left_out: int, *flags: str) -> Json:
+        inputs: Json = {}
+        found = {}
+        parts = dict(zip("zx", reference.split_over_bases(n_z, n_x, eps), strict=True))
+        for name, own, tested, errors in (("z", n_z, n_x, wrong_x), ("x", n_x, n_z, wrong_z)):
+            out = left_out if name == "z" else 0
+            leak = own // 5
+            found[name] = length(own - out, tested, errors, leak + 64, parts[name], out)
+            counts = (own - out, tested, errors, leak, 64, out)
+            names = ("keyBits", "testBits", "testErrors", "leakEcBits", "verifyBits", "leftOutBits")
+            inputs[name] = dict(zip(names, counts, strict=True))
+        expected = {f"secretBits{name.upper()}": max(0, found[name][0]) for name in "zx"}
+        intermediate = {f"raw{name.upper()}": found[name][0] for name in "zx"}
+        intermediate |= {f"epsSec{name.upper()}": parts[name] for name in "zx"}
+        return case(text, inputs, expected, flags=flags, intermediate=intermediate)
+
+    return [
+        one("equal bases", 20_000, 20_000, 480, 510, 0),
+        one("X a tenth of Z", 200_000, 20_000, 4800, 510, 0),
+        one("bits of Z left out", 30_000, 24_000, 710, 580, 4000, "LeftOut"),
+        one("X so short that it gets a 64th and no key", 150_000, 900, 3000, 18, 0, "NoKey"),
+        one("Z so short that it gets a 64th and no key", 900, 150_000, 18, 3000, 0, "NoKey"),
+    ]
 
 
 def _impossible() -> list[Json]:

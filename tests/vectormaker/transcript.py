@@ -23,6 +23,7 @@ from qkd.reconciliation.choice import Method
 from qkd.session import SessionParameters
 from qkd.testing import MemoryVault
 from tests.reference import cascade as reference_cascade
+from tests.reference import finitekey as reference
 from tests.vectormaker import finitekey, hashing
 from tests.vectormaker.cascade import Preset
 from tests.vectormaker.coding import words
@@ -302,12 +303,13 @@ class Follows:
         (chosen,) = self.of("Amplify")
         key: list[int] = []
         phase = {}
-        for name, other in (("z", "x"), ("x", "z")):
+        parts = reference.split_over_bases(*(len(rest["alice"][name]) for name in "zx"), PARAMETERS.eps_sec)
+        for name, other, eps in (("z", "x", parts[0]), ("x", "z", parts[1])):
             text = rest["alice"][name]
             tested = counts[other][1] + len(rest["alice"][other])
             wrong = counts[other][0] + errors[other]
             told = leak[name] + PARAMETERS.verify_bits
-            raw, phase[name], _ = finitekey.best(len(text), tested, wrong, told, PARAMETERS.eps_sec / 2)
+            raw, phase[name], _ = finitekey.length(len(text), tested, wrong, told, eps)
             self.assert_equal(f"key length of {name}", chosen[f"length_{name}"], max(0, raw))
             seed = to_bits(chosen[f"seed_{name}"], len(text) - 1)
             key += hashing.by_integers(text, max(0, raw), seed)
