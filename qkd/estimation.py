@@ -3,8 +3,9 @@
 The sample leaves the key. It does not carry the security claim: after error correction both sides know every error
 of the block, and those counts (sample included) enter the finite-key bound.
 
-Positions: the sample of a string of n bits are the first s entries of `expand_permutation(seed, "sample/z", n)`
-(or ".../x"), s = max(ceil(fraction * n), min(n // 4, 200)), sorted ascending.
+Positions: the sample of a string of n bits are the last s entries of `expand_permutation(seed, "sample/z", n)` (or
+".../x"), s = max(ceil(fraction * n), min(n // 4, 200)), sorted ascending. The last ones, because the shuffle comes to
+them first and can stop there.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from distribution.states import Basis
 from qkd.bits import Bits, pack, unpack
 from qkd.errors import KeyTooShort, QberTooHigh
 from qkd.exchange.messages import SampleAnswer, SampleRequest
 from qkd.exchange.steps import Steps, receive, send
-from qkd.randomness import SEED_BYTES, SecretBits, expand_permutation
+from qkd.randomness import SEED_BYTES, SecretBits, expand_sample
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
 
@@ -86,15 +86,14 @@ def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
 
 def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
     """The bits of each basis, if there are enough of both."""
-    z, x = block.of(Basis.Z), block.of(Basis.X)
+    z, x = block.strings()
     if len(block) < params.least_block_bits or min(z.size, x.size) < 4:
         raise KeyTooShort(0, len(block), params.least_block_bits)
     return z, x
 
 
 def _positions(bits: Bits, basis: str, params: SessionParameters, seed: bytes) -> npt.NDArray[np.int64]:
-    order = expand_permutation(seed, f"sample/{basis}", bits.size)
-    return np.sort(order[: sample_size(bits.size, params.sample_fraction)]).astype(np.int64)
+    return expand_sample(seed, f"sample/{basis}", bits.size, sample_size(bits.size, params.sample_fraction))
 
 
 def _differing(mine: Bits, theirs: bytes) -> int:

@@ -24,6 +24,7 @@ from qkd.errors import ClockNotFound, RemoteProtocolError
 from qkd.exchange.codec import pack_ascending, unpack_ascending
 from qkd.exchange.messages import Detections, Kept, MoreDetections
 from qkd.exchange.steps import Steps, receive, send
+from qkd.kernels.split import part
 from qkd.session import SessionParameters
 from qkd.station import NO_EVENTS, Events, Station, join_events
 
@@ -63,7 +64,13 @@ class SiftedBlock:
 
     def of(self, basis: Basis) -> Bits:
         """The bits that were measured in one basis."""
-        return self.bit[self.basis == basis.value]
+        return self.strings()[basis.value]
+
+    def strings(self) -> tuple[Bits, Bits]:
+        """The bits measured in Z and those measured in X."""
+        z, x = np.empty(len(self) + 1, np.uint8), np.empty(len(self) + 1, np.uint8)
+        in_z = part(self.bit, self.basis, z, x)
+        return z[:in_z], x[: len(self) - in_z]
 
 
 class _Growing:

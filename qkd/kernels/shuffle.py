@@ -1,4 +1,4 @@
-"""Fisher-Yates shuffle driven by a stream of 32-bit words (loop of `qkd.randomness.expand_permutation`)."""
+"""Fisher-Yates shuffle driven by a stream of 32-bit words (loop of `qkd.randomness`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LOW = np.uint64(0xFFFFFFFF)
 
 
 @kernel
-def fisher_yates(permutation: npt.NDArray[np.uint32], words: npt.NDArray[np.uint32]) -> int:
-    """Shuffle in place from the top; returns the words used, or -1 if they ran out."""
+def fisher_yates(permutation: npt.NDArray[np.uint32], words: npt.NDArray[np.uint32], last: int) -> int:
+    """Shuffle in place from the top down to entry `last` >= 1; returns the words used, or -1 if they ran out."""
     used = np.int64(0)
-    for i in range(permutation.size - 1, 0, -1):
+    for i in range(permutation.size - 1, last - 1, -1):
         m = np.uint64(i + 1)
         while True:
             if used >= words.size:
