@@ -17,7 +17,7 @@ from qkd.block import PAD_BYTES, SecretBlock
 from qkd.errors import LocalProtocolError, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
-from qkd.kms.database import Database, blocks, units
+from qkd.kms.database import Database, blocks
 from qkd.kms.key import Provenance, StoredBlock, unit_ids, unit_owner
 from qkd.kms.pads import PadQueues
 from qkd.session import BlockReport
