@@ -1,0 +1,30 @@
+"""Part a string by a second one (loop of `qkd.sifting.SiftedBlock.strings`).
+
+Which way a bit goes is random, so a branch on it is foreseen half of the time and costs more than all the rest: every
+bit is written to both sides and only one of them moves on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from distribution.kernels._jit import lean
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@lean
+def part(values: Bytes, side: Bytes, first: Bytes, second: Bytes) -> int:
+    """Values at side 0 to `first`, at side 1 to `second`, in order; returns how many went to `first`.
+
+    Both outputs have one entry more than `values`.
+    """
+    at_first, at_second = np.int64(0), np.int64(0)
+    for i in range(values.size):
+        one = np.int64(side[i] & np.uint8(1))
+        first[at_first] = values[i]
+        second[at_second] = values[i]
+        at_first += 1 - one
+        at_second += one
+    return at_first
