@@ -20,6 +20,7 @@ from qkd.bits import Bits, pack, unpack
 from qkd.errors import KeyTooShort, QberTooHigh
 from qkd.exchange.messages import SampleAnswer, SampleRequest
 from qkd.exchange.steps import Steps, receive, send
+from qkd.kernels.split import leave_out
 from qkd.randomness import SEED_BYTES, SecretBits, expand_sample
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
@@ -71,7 +72,7 @@ def alice(block: SiftedBlock, params: SessionParameters, secrets: SecretBits) ->
     yield from send(SampleRequest(seed, pack(z[at_z]), pack(x[at_x])))
     answer = yield from receive(SampleAnswer)
     wrong_z, wrong_x = _differing(z[at_z], answer.bits_z), _differing(x[at_x], answer.bits_x)
-    return _judge(np.delete(z, at_z), np.delete(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
+    return _judge(_without(z, at_z), _without(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
 
 
 def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
@@ -81,7 +82,7 @@ def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
     at_z, at_x = _positions(z, "z", params, request.seed), _positions(x, "x", params, request.seed)
     wrong_z, wrong_x = _differing(z[at_z], request.bits_z), _differing(x[at_x], request.bits_x)
     yield from send(SampleAnswer(pack(z[at_z]), pack(x[at_x])))
-    return _judge(np.delete(z, at_z), np.delete(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
+    return _judge(_without(z, at_z), _without(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
 
 
 def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
@@ -94,6 +95,13 @@ def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]
 
 def _positions(bits: Bits, basis: str, params: SessionParameters, seed: bytes) -> npt.NDArray[np.int64]:
     return expand_sample(seed, f"sample/{basis}", bits.size, sample_size(bits.size, params.sample_fraction))
+
+
+def _without(bits: Bits, places: npt.NDArray[np.int64]) -> Bits:
+    """What remains of a string without the bits at some places, ascending."""
+    rest = np.empty(bits.size - places.size, np.uint8)
+    leave_out(bits, places, rest)
+    return rest
 
 
 def _differing(mine: Bits, theirs: bytes) -> int:

@@ -89,3 +89,10 @@ def test_a_block_parts_by_basis(size: int) -> None:
     z, x = block.strings()
     assert np.array_equal(z, block.bit[block.basis == 0])
     assert np.array_equal(x, block.bit[block.basis == 1])
+
+
+@pytest.mark.parametrize("places", [[], [0], [9], [0, 1, 2], [7, 8, 9], [3, 5, 6], list(range(10))])
+def test_places_are_left_out(places: list[int]) -> None:
+    bits = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 1], np.uint8)
+    at = np.array(places, np.int64)
+    assert np.array_equal(estimation._without(bits, at), np.delete(bits, at))

@@ -1,11 +1,11 @@
-"""Fisher-Yates shuffle driven by a stream of 32-bit words (loop of `qkd.randomness`)."""
+"""Fisher-Yates shuffle driven by a stream of 32-bit words, and inverses (loops of `qkd.randomness` and its users)."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from distribution.kernels._jit import kernel
+from distribution.kernels._jit import kernel, lean
 
 _LOW = np.uint64(0xFFFFFFFF)
 
@@ -30,3 +30,10 @@ def fisher_yates(permutation: npt.NDArray[np.uint32], words: npt.NDArray[np.uint
         permutation[i] = permutation[j]
         permutation[j] = held
     return used
+
+
+@lean
+def invert(order: npt.NDArray[np.unsignedinteger], inverse: npt.NDArray[np.unsignedinteger]) -> None:
+    """inverse[order[j]] = j."""
+    for j in range(order.size):
+        inverse[order[j]] = j

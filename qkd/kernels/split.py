@@ -1,8 +1,4 @@
-"""Part a string by a second one (loop of `qkd.sifting.SiftedBlock.strings`).
-
-Which way a bit goes is random, so a branch on it is foreseen half of the time and costs more than all the rest: every
-bit is written to both sides and only one of them moves on.
-"""
+"""Part a string by a second one, and take places out of it (loops of `qkd.sifting` and `qkd.estimation`)."""
 
 from __future__ import annotations
 
@@ -18,7 +14,8 @@ Bytes = npt.NDArray[np.uint8]
 def part(values: Bytes, side: Bytes, first: Bytes, second: Bytes) -> int:
     """Values at side 0 to `first`, at side 1 to `second`, in order; returns how many went to `first`.
 
-    Both outputs have one entry more than `values`.
+    Both outputs have one entry more than `values`. Which way a bit goes is random, so a branch on it would be foreseen
+    half of the time and cost more than all the rest: every bit is written to both and only one of them moves on.
     """
     at_first, at_second = np.int64(0), np.int64(0)
     for i in range(values.size):
@@ -28,3 +25,14 @@ def part(values: Bytes, side: Bytes, first: Bytes, second: Bytes) -> int:
         at_first += 1 - one
         at_second += one
     return at_first
+
+
+@lean
+def leave_out(values: Bytes, places: npt.NDArray[np.int64], rest: Bytes) -> None:
+    """All values but those at `places`, which ascend; `rest` has room for exactly these."""
+    begin = np.int64(0)
+    for k in range(places.size + 1):
+        end = places[k] if k < places.size else values.size
+        for i in range(begin, end):
+            rest[i - k] = values[i]
+        begin = end + 1
