@@ -105,7 +105,7 @@ def _shuffled(seed: bytes, label: str, size: int, *, last: int) -> npt.NDArray[n
     while True:
         # Rejections are rare (below size/2^32 per draw); when the stretch runs dry, take a longer prefix of the
         # same stream and start again: the result does not depend on how much was taken at first.
-        stream = np.frombuffer(expand_bytes(seed, label, 4 * words), "<u4").astype(np.uint32)
+        stream = np.frombuffer(expand_bytes(seed, label, 4 * words), "<u4").astype(np.uint32, copy=False)
         permutation = np.arange(size, dtype=np.uint32)
         if fisher_yates(permutation, stream, last) >= 0:
             return permutation

@@ -56,9 +56,11 @@ from qkd.reconciliation.rank import Forms
 LEAK_SLACK_BITS = 64
 # Several times what the most patient preset takes: only a peer that makes answers up gets there.
 MAX_ROUNDS = 50_000
-SLICE = 64
+SLICE, EIGHT = 64, 8
+_BY_EIGHT = bitslice.slice_eight, bitslice.gather_eight
+_BY_SIXTY_FOUR = bitslice.slice_frames, bitslice.gather_frames
 # Below so many frames of one length it is cheaper to move their bits one by one.
-FEW = 6
+FEW = 3
 # Each byte with its bits the other way round: members come most significant bit first and are kept lowest first.
 _TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 Order = npt.NDArray[np.unsignedinteger]
@@ -200,9 +202,11 @@ class Schedule:
                     for f in part:
                         bitslice.gather_one(self._state.cells, source[f], order(tables), target[f])
                     continue
-                slices = np.empty(64 * ((n + 63) // 64), np.uint64)
-                bitslice.slice_frames(self._state.cells, source[part], slices)
-                bitslice.gather_frames(slices, order(tables), target[part], self._state.cells)
+                few = part.size <= EIGHT
+                slices = np.empty(64 * ((n + 63) // 64), np.uint8 if few else np.uint64)
+                cut, gather = _BY_EIGHT if few else _BY_SIXTY_FOUR
+                cut(self._state.cells, source[part], slices)
+                gather(slices, order(tables), target[part], self._state.cells)
 
     def _conversation(self) -> Generator[int, Bits, None]:
         """The schedule of the module's docstring: yields how many parities are due, is sent where they differ."""
