@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from distribution.kernels._jit import lean
+from distribution.kernels._jit import kernel, lean
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -27,12 +27,11 @@ def part(values: Bytes, side: Bytes, first: Bytes, second: Bytes) -> int:
     return at_first
 
 
-@lean
+@kernel
 def leave_out(values: Bytes, places: npt.NDArray[np.int64], rest: Bytes) -> None:
     """All values but those at `places`, which ascend; `rest` has room for exactly these."""
-    begin = np.int64(0)
-    for k in range(places.size + 1):
-        end = places[k] if k < places.size else values.size
-        for i in range(begin, end):
-            rest[i - k] = values[i]
-        begin = end + 1
+    begin = 0
+    for k in range(places.size):
+        rest[begin - k : places[k] - k] = values[begin : places[k]]
+        begin = places[k] + 1
+    rest[begin - places.size :] = values[begin:]
