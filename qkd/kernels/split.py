@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from distribution.kernels._jit import kernel, lean
+from distribution.kernels._jit import lean
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -27,11 +27,13 @@ def part(values: Bytes, side: Bytes, first: Bytes, second: Bytes) -> int:
     return at_first
 
 
-@kernel
+@lean
 def leave_out(values: Bytes, places: npt.NDArray[np.int64], rest: Bytes) -> None:
     """All values but those at `places`, which ascend; `rest` has room for exactly these."""
-    begin = 0
-    for k in range(places.size):
-        rest[begin - k : places[k] - k] = values[begin : places[k]]
-        begin = places[k] + 1
-    rest[begin - places.size :] = values[begin:]
+    # Unsigned indices: a signed one might count from the end, and the copy would go byte by byte.
+    begin, count = np.uint64(0), np.uint64(places.size)
+    for k in range(count + np.uint64(1)):
+        end = np.uint64(places[k]) if k < count else np.uint64(values.size)
+        for i in range(begin, end):
+            rest[i - k] = values[i]
+        begin = end + np.uint64(1)

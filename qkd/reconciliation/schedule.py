@@ -57,8 +57,6 @@ LEAK_SLACK_BITS = 64
 # Several times what the most patient preset takes: only a peer that makes answers up gets there.
 MAX_ROUNDS = 50_000
 SLICE, EIGHT = 64, 8
-_BY_EIGHT = bitslice.slice_eight, bitslice.gather_eight
-_BY_SIXTY_FOUR = bitslice.slice_frames, bitslice.gather_frames
 # Below so many frames of one length it is cheaper to move their bits one by one.
 FEW = 3
 # Each byte with its bits the other way round: members come most significant bit first and are kept lowest first.
@@ -202,11 +200,15 @@ class Schedule:
                     for f in part:
                         bitslice.gather_one(self._state.cells, source[f], order(tables), target[f])
                     continue
-                few = part.size <= EIGHT
-                slices = np.empty(64 * ((n + 63) // 64), np.uint8 if few else np.uint64)
-                cut, gather = _BY_EIGHT if few else _BY_SIXTY_FOUR
-                cut(self._state.cells, source[part], slices)
-                gather(slices, order(tables), target[part], self._state.cells)
+                places = 64 * ((n + 63) // 64)
+                if part.size <= EIGHT:
+                    eight = np.empty(places, np.uint8)
+                    bitslice.slice_eight(self._state.cells, source[part], eight)
+                    bitslice.gather_eight(eight, order(tables), target[part], self._state.cells)
+                    continue
+                slices = np.empty(places, np.uint64)
+                bitslice.slice_frames(self._state.cells, source[part], slices)
+                bitslice.gather_frames(slices, order(tables), target[part], self._state.cells)
 
     def _conversation(self) -> Generator[int, Bits, None]:
         """The schedule of the module's docstring: yields how many parities are due, is sent where they differ."""
