@@ -144,9 +144,9 @@ class BlockBooks:
         names = unit_ids(row.session_id, row.number, count)
         sealed = self._cipher.seal_all("units", zip(names, _pieces(key, size, count), strict=True))
         # Through the driver: for thousands of rows the dictionaries that SQLAlchemy takes cost as much as the database.
+        owners = [unit_owner(index).value for index in range(2)] * (count // 2 + 1)
         rows = [
-            (name, row.number, unit_owner(index).value, secret)
-            for index, (name, secret) in enumerate(zip(names, sealed, strict=True))
+            (name, row.number, owner, secret) for name, owner, secret in zip(names, owners[:count], sealed, strict=True)
         ]
         if rows:
             connection.exec_driver_sql(_INSERT_UNIT, rows)
