@@ -144,7 +144,7 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         block.detections += len(events)
         block.double_clicks += events.double_clicks
         block.coincidences += index.size
-        # By number and not by mask: selecting by a mask that is true by chance is slow, and it would be done four times.
+        # By number and not by mask: selecting by a mask that is true by chance is slow, and would be done four times.
         same = np.flatnonzero(events.basis[ours] == theirs.basis[index])
         block.keep(events.basis[ours[same]], events.bit[ours[same]])
         station.sifted += same.size
