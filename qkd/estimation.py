@@ -3,8 +3,9 @@
 The sample leaves the key. It does not carry the security claim: after error correction both sides know every error
 of the block, and those counts (sample included) enter the finite-key bound.
 
-Positions: the sample of a string of n bits are the first s entries of `expand_permutation(seed, "sample/z", n)`
-(or ".../x"), s = max(ceil(fraction * n), min(n // 4, 200)), sorted ascending.
+Positions: the sample of a string of n bits are the last s entries of `expand_permutation(seed, "sample/z", n)` (or
+".../x"), s = max(ceil(fraction * n), min(n // 4, 200)), sorted ascending. The last ones, because the shuffle comes to
+them first and can stop there.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from distribution.states import Basis
 from qkd.bits import Bits, pack, unpack
 from qkd.errors import KeyTooShort, QberTooHigh
 from qkd.exchange.messages import SampleAnswer, SampleRequest
 from qkd.exchange.steps import Steps, receive, send
-from qkd.randomness import SEED_BYTES, SecretBits, expand_permutation
+from qkd.kernels.split import leave_out
+from qkd.randomness import SEED_BYTES, SecretBits, expand_sample
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
 
@@ -72,7 +73,7 @@ def alice(block: SiftedBlock, params: SessionParameters, secrets: SecretBits) ->
     yield from send(SampleRequest(seed, pack(z[at_z]), pack(x[at_x])))
     answer = yield from receive(SampleAnswer)
     wrong_z, wrong_x = _differing(z[at_z], answer.bits_z), _differing(x[at_x], answer.bits_x)
-    return _judge(np.delete(z, at_z), np.delete(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
+    return _judge(_without(z, at_z), _without(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
 
 
 def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
@@ -82,7 +83,7 @@ def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
     at_z, at_x = _positions(z, "z", params, request.seed), _positions(x, "x", params, request.seed)
     wrong_z, wrong_x = _differing(z[at_z], request.bits_z), _differing(x[at_x], request.bits_x)
     yield from send(SampleAnswer(pack(z[at_z]), pack(x[at_x])))
-    return _judge(np.delete(z, at_z), np.delete(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
+    return _judge(_without(z, at_z), _without(x, at_x), (at_z.size, at_x.size), (wrong_z, wrong_x), params)
 
 
 def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
@@ -91,7 +92,7 @@ def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]
     Nothing is known of the errors yet, so the least size named is that of the rule which is broken: the session's, or
     four bits of the shorter basis in blocks with this one's shares (four at least of the one that has none).
     """
-    z, x = block.of(Basis.Z), block.of(Basis.X)
+    z, x = block.strings()
     shorter = min(z.size, x.size)
     if len(block) < params.least_block_bits or shorter < LEAST_BASIS:
         larger = -(-len(block) * LEAST_BASIS // max(shorter, 1))
@@ -100,8 +101,14 @@ def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]
 
 
 def _positions(bits: Bits, basis: str, params: SessionParameters, seed: bytes) -> npt.NDArray[np.int64]:
-    order = expand_permutation(seed, f"sample/{basis}", bits.size)
-    return np.sort(order[: sample_size(bits.size, params.sample_fraction)]).astype(np.int64)
+    return expand_sample(seed, f"sample/{basis}", bits.size, sample_size(bits.size, params.sample_fraction))
+
+
+def _without(bits: Bits, places: npt.NDArray[np.int64]) -> Bits:
+    """What remains of a string without the bits at some places, ascending."""
+    rest = np.empty(bits.size - places.size, np.uint8)
+    leave_out(bits, places, rest)
+    return rest
 
 
 def _differing(mine: Bits, theirs: bytes) -> int:

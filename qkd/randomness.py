@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from qkd.bits import Bits
 from qkd.errors import ParameterError
-from qkd.kernels.shuffle import fisher_yates
+from qkd.kernels.shuffle import fisher_yates, shuffled_end
 
 SEED_BYTES = 32
 
@@ -82,12 +82,34 @@ def expand_permutation(seed: bytes, label: str, size: int) -> npt.NDArray[np.uin
     """
     if not 1 <= size <= 1 << 31:
         raise ParameterError(f"a permutation of {size} entries: the size must be in 1 .. 2^31")
+    permutation = np.arange(size, dtype=np.uint32)
     words = size + 64
-    while True:
-        # Rejections are rare (below size/2^32 per draw); when the stretch runs dry, take a longer prefix of the
-        # same stream and start again: the result does not depend on how much was taken at first.
-        stream = np.frombuffer(expand_bytes(seed, label, 4 * words), "<u4").astype(np.uint32)
+    # Rejections are rare (below size/2^32 per draw); when the stretch runs dry, take a longer prefix of the
+    # same stream and start again: the result does not depend on how much was taken at first.
+    while fisher_yates(permutation, _words(seed, label, words)) < 0:
         permutation = np.arange(size, dtype=np.uint32)
-        if fisher_yates(permutation, stream) >= 0:
-            return permutation
         words *= 2
+    return permutation
+
+
+def expand_sample(seed: bytes, label: str, size: int, count: int) -> npt.NDArray[np.int64]:
+    """The last `count` entries of `expand_permutation`, ascending, shape (count,), int64.
+
+    The shuffle comes to them first, so a small sample takes little of the stream, few swaps and little memory.
+
+    Raises:
+        ParameterError: size is not in 1 .. 2^31, or count not in 0 .. size.
+    """
+    if not 1 <= size <= 1 << 31 or not 0 <= count <= size:
+        raise ParameterError(f"a sample of {count} of {size} entries: need 0 <= count <= size, size in 1 .. 2^31")
+    found = np.empty(count, np.int64)
+    room = 2 << count.bit_length()
+    words = count + 64
+    while shuffled_end(size, _words(seed, label, words), np.full(room, -1), np.empty(room, np.int64), found) < 0:
+        words *= 2
+    return np.sort(found)
+
+
+def _words(seed: bytes, label: str, count: int) -> npt.NDArray[np.uint32]:
+    """The stream as little-endian words."""
+    return np.frombuffer(expand_bytes(seed, label, 4 * count), "<u4").astype(np.uint32, copy=False)

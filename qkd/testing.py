@@ -32,7 +32,7 @@ class MemoryVault:
 
     def hash_key(self, sender: Role) -> bytes:
         """See Vault."""
-        return _chunks(self.pre_shared)[0 if sender is Role.ALICE else 1]
+        return _chunks(self.pre_shared[: 2 * PAD_BYTES])[0 if sender is Role.ALICE else 1]
 
     def take_pad(self, sender: Role) -> tuple[int, bytes]:
         """See Vault."""
@@ -66,7 +66,7 @@ class MemoryVault:
         if self._waiting is None or self._waiting.number != number:
             raise LocalProtocolError(f"block {number} was not prepared")
         block, self._waiting = self._waiting, None
-        pads = _chunks(block.key)
+        pads = _chunks(block.key[: PAD_BYTES * (block.refill_alice + block.refill_bob)])
         self._pads[Role.ALICE] += pads[: block.refill_alice]
         self._pads[Role.BOB] += pads[block.refill_alice : block.refill_alice + block.refill_bob]
         self.blocks.append(block)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from qkd.errors import RemoteProtocolError
 from qkd.exchange.codec import decode, encode, pack_ascending, unpack_ascending
 from qkd.exchange.messages import Abort, Kept, Tag
+from tests.vectormaker.primitives import rice
 
 ascending = st.lists(st.integers(0, 1 << 40), max_size=200).map(sorted)
 
@@ -85,3 +86,23 @@ def test_no_bytes_crash_the_decoder(data: bytes) -> None:
 def test_abort_carries_numbers() -> None:
     message = Abort("QberTooHigh", "text", {"qber_z": 0.25})
     assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("mean", [0.3, 1.0, 3.0, 200.0, 1e5, 3e9])
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 1000])
+def test_the_planes_are_those_of_plain_python(mean: float, count: int) -> None:
+    """By the vectors' own coder, text of bits; and the width is the least of the best ones, all of them tried."""
+    gaps = np.random.default_rng(count).exponential(mean, count).astype(np.int64)
+    values = np.cumsum(gaps)
+    width, packed = pack_ascending(values)
+    assert packed == rice(values.tolist(), width)
+    sizes = [count * w + int((gaps >> w).sum()) for w in range(33)]
+    assert width == sizes.index(min(sizes))
+    assert unpack_ascending(width, packed, count, largest=int(values[-1])).tolist() == values.tolist()
+
+
+def test_long_unary_stretches_cross_words() -> None:
+    """Quotients of 0 .. 200 at width 0, so that every offset in a word meets every length."""
+    values = np.cumsum(np.arange(200))
+    packed = rice(values.tolist(), 0)
+    assert unpack_ascending(0, packed, 200, largest=int(values[-1])).tolist() == values.tolist()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from qkd import estimation
-from qkd.errors import KeyTooShort, QberTooHigh
+from qkd.errors import KeyTooShort, ParameterError, QberTooHigh
 from qkd.estimation import Estimate
 from qkd.exchange.engine import Engine
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
-from qkd.randomness import FixedBits
+from qkd.randomness import FixedBits, expand_permutation, expand_sample
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
 from qkd.transport.memory import MemoryLine
@@ -77,3 +77,32 @@ def test_too_few_bits_name_the_least_block(in_z: int, in_x: int, least: int) -> 
 @pytest.mark.parametrize(("bits", "size"), [(100_000, 1000), (10_000, 200), (400, 100), (4, 1)])
 def test_sample_size(bits: int, size: int) -> None:
     assert estimation.sample_size(bits, 0.01) == size
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 0), (1, 1), (2, 1), (7, 7), (7, 6), (1000, 10), (200_000, 2000)])
+def test_a_sample_is_the_end_of_the_permutation(size: int, count: int) -> None:
+    """Though it stops shuffling there."""
+    seed = bytes(range(32))
+    whole = expand_permutation(seed, "sample/z", size)
+    assert np.array_equal(expand_sample(seed, "sample/z", size, count), np.sort(whole[size - count :]))
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 0), (5, 6), (5, -1)])
+def test_an_impossible_sample_is_refused(size: int, count: int) -> None:
+    with pytest.raises(ParameterError, match="a sample of"):
+        expand_sample(bytes(32), "x", size, count)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 1000])
+def test_a_block_parts_by_basis(size: int) -> None:
+    block, _ = blocks(size, 0.0)
+    z, x = block.strings()
+    assert np.array_equal(z, block.bit[block.basis == 0])
+    assert np.array_equal(x, block.bit[block.basis == 1])
+
+
+@pytest.mark.parametrize("places", [[], [0], [9], [0, 1, 2], [7, 8, 9], [3, 5, 6], list(range(10))])
+def test_places_are_left_out(places: list[int]) -> None:
+    bits = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 1], np.uint8)
+    at = np.array(places, np.int64)
+    assert np.array_equal(estimation._without(bits, at), np.delete(bits, at))

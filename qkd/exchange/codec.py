@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from qkd.errors import RemoteProtocolError
 from qkd.exchange.messages import AnyMessage, Message
+from qkd.kernels import ascending
 
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_WIDTH = 32
@@ -46,15 +47,29 @@ def pack_ascending(values: npt.NDArray[np.int64]) -> tuple[int, bytes]:
 
     The width is the one that takes the fewest bits for these values.
     """
-    deltas = np.diff(values, prepend=np.int64(0))
-    sizes = [deltas.size * width + int((deltas >> width).sum()) for width in range(MAX_WIDTH + 1)]
-    width = int(np.argmin(sizes))
-    shifts = np.arange(width - 1, -1, -1, dtype=np.int64)
-    remainders = ((deltas[:, None] >> shifts) & 1).astype(np.uint8).reshape(-1)
-    quotients = deltas >> width
-    unary = np.ones(int(quotients.sum()) + deltas.size, np.uint8)
-    unary[np.cumsum(quotients + 1) - 1] = 0
-    return width, np.packbits(np.concatenate([remainders, unary])).tobytes()
+    if not values.size:
+        return 0, b""
+    width, ones = _best_width(values)
+    bits = values.size * (width + 1) + ones
+    words = np.empty(bits // 64 + 1, np.uint64)
+    ascending.pack_planes(values, width, words)
+    return width, words.astype(">u8").tobytes()[: (bits + 7) // 8]
+
+
+def _best_width(values: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """The least width that takes the fewest bits, and the sum of the quotients.
+
+    From one width to the next every value takes one bit more and its quotient at least halves, so the size falls to
+    its least and rises from there: walking downhill from any guess finds it.
+    """
+    n = int(values.size)
+    width = min(max(int(values[-1]) // n, 1).bit_length() - 1, MAX_WIDTH)
+    ones = int(ascending.quotient_sum(values, width))
+    while width < MAX_WIDTH and (above := int(ascending.quotient_sum(values, width + 1))) + n < ones:
+        width, ones = width + 1, above
+    while width and (below := int(ascending.quotient_sum(values, width - 1))) <= ones + n:
+        width, ones = width - 1, below
+    return width, ones
 
 
 def unpack_ascending(width: int, packed: bytes, count: int, *, largest: int) -> npt.NDArray[np.int64]:
@@ -65,16 +80,12 @@ def unpack_ascending(width: int, packed: bytes, count: int, *, largest: int) -> 
     """
     if not 0 <= width <= MAX_WIDTH or not 0 <= count * (width + 1) <= 8 * len(packed):
         raise RemoteProtocolError(f"{count} values with {width}-bit remainders cannot be in {len(packed)} bytes")
-    raw = np.unpackbits(np.frombuffer(packed, np.uint8))
-    weights = np.int64(1) << np.arange(width - 1, -1, -1, dtype=np.int64)
-    remainders = raw[: count * width].reshape(count, width) @ weights
-    unary = raw[count * width :]
-    ends = np.nonzero(unary == 0)[0][:count]
-    used = int(ends[-1]) + 1 if ends.size else 0
-    if ends.size < count or unary.size - used > 7 or unary[used:].any():
+    bits = 8 * len(packed)
+    words = np.frombuffer(packed + bytes(16 - len(packed) % 8), ">u8").astype(np.uint64)
+    values = np.zeros(count, np.int64)
+    used = ascending.unpack_planes(words, bits, width, values) if count else 0
+    if used < 0 or bits - used > 7 or (used < bits and packed[-1] & (0xFF >> used % 8)):
         raise RemoteProtocolError(f"{len(packed)} bytes do not end with the last of {count} values")
-    quotients = np.diff(ends, prepend=-1) - 1
-    values = np.cumsum((quotients << width) + remainders)
-    if count and (values[-1] > largest or values[0] < 0 or (quotients > largest >> width).any()):
+    if count and values[-1] > largest:
         raise RemoteProtocolError(f"the last of {count} values is {values[-1]}, above {largest}")
     return values

@@ -9,7 +9,7 @@ never both give it away.
 from __future__ import annotations
 
 import hashlib
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -17,6 +17,7 @@ from qkd.exchange.steps import Role
 from qkd.session import BlockReport
 
 _UNIT_DOMAIN = b"entangled-qkd unit id v1\x00"
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 
 
 class UnitState(Enum):
@@ -37,11 +38,22 @@ def unit_id(session_id: bytes, number: int, index: int) -> str:
         number: number of the block in the life of the link.
         index: place of the unit in the block, from 0.
     """
-    digest = hashlib.sha256(_UNIT_DOMAIN + session_id + number.to_bytes(8, "big") + index.to_bytes(8, "big")).digest()
-    value = int.from_bytes(digest[:16], "big")
-    value = value & ~(0xF << 76) | 8 << 76
-    value = value & ~(0b11 << 62) | 0b10 << 62
-    return str(uuid.UUID(int=value))
+    return next(_named(session_id, number, range(index, index + 1)))
+
+
+def unit_ids(session_id: bytes, number: int, count: int) -> list[str]:
+    """`unit_id` of the first `count` units of a block."""
+    return list(_named(session_id, number, range(count)))
+
+
+def _named(session_id: bytes, number: int, indices: range) -> Iterator[str]:
+    # Sixteen bytes of SHA-256 in hex, digit 12 the version, the upper two bits of digit 16 the variant.
+    start = hashlib.sha256(_UNIT_DOMAIN + session_id + number.to_bytes(8, "big"))
+    for index in indices:
+        digest = start.copy()
+        digest.update(index.to_bytes(8, "big"))
+        x = digest.hexdigest()
+        yield f"{x[:8]}-{x[8:12]}-8{x[13:16]}-{_VARIANT[x[16]]}{x[17:20]}-{x[20:32]}"
 
 
 def unit_owner(index: int) -> Role:

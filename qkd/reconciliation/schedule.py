@@ -47,7 +47,8 @@ from qkd.bits import Bits
 from qkd.errors import ReconciliationFailed
 from qkd.kernels import bitslice, blocks
 from qkd.kernels import cascade as kernels
-from qkd.randomness import expand_bits, expand_permutation
+from qkd.kernels.shuffle import invert
+from qkd.randomness import expand_bytes, expand_permutation
 from qkd.reconciliation import rank
 from qkd.reconciliation.rank import Forms
 
@@ -55,9 +56,11 @@ from qkd.reconciliation.rank import Forms
 LEAK_SLACK_BITS = 64
 # Several times what the most patient preset takes: only a peer that makes answers up gets there.
 MAX_ROUNDS = 50_000
-SLICE = 64
+SLICE, EIGHT = 64, 8
 # Below so many frames of one length it is cheaper to move their bits one by one.
-FEW = 6
+FEW = 3
+# Each byte with its bits the other way round: members come most significant bit first and are kept lowest first.
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 Order = npt.NDArray[np.unsignedinteger]
 Rows = npt.NDArray[np.int64]
 
@@ -102,9 +105,11 @@ class _Tables:
     @classmethod
     def expand(cls, seed: bytes, n: int, masks: int) -> _Tables:
         packed = np.zeros((masks, 8 * (n // 64 + 1)), np.uint8)
+        size = (n + 7) // 8
         for m in range(masks):
-            members = expand_bits(seed, f"cascade/{n}/mask/{m}", n)
-            packed[m, : (n + 7) // 8] = np.packbits(members, bitorder="little")
+            stream = expand_bytes(seed, f"cascade/{n}/mask/{m}", size)
+            packed[m, :size] = np.frombuffer(stream.translate(_TURNED), np.uint8)
+        packed[:, size - 1] &= 0xFF >> -n % 8
         natural, backward = (_narrow(expand_permutation(seed, f"cascade/{n}/pass/{r}", n)) for r in range(2))
         return cls(natural, _inverse(backward), backward, packed.reshape(-1).view("<u8").astype(np.uint64))
 
@@ -116,7 +121,7 @@ def _narrow(order: npt.NDArray[np.uint32]) -> Order:
 
 def _inverse(order: Order) -> Order:
     inverse = np.empty_like(order)
-    inverse[order] = np.arange(order.size, dtype=np.uint32).astype(order.dtype)
+    invert(order, inverse)
     return inverse
 
 
@@ -195,7 +200,13 @@ class Schedule:
                     for f in part:
                         bitslice.gather_one(self._state.cells, source[f], order(tables), target[f])
                     continue
-                slices = np.empty(64 * ((n + 63) // 64), np.uint64)
+                places = 64 * ((n + 63) // 64)
+                if part.size <= EIGHT:
+                    eight = np.empty(places, np.uint8)
+                    bitslice.slice_eight(self._state.cells, source[part], eight)
+                    bitslice.gather_eight(eight, order(tables), target[part], self._state.cells)
+                    continue
+                slices = np.empty(places, np.uint64)
                 bitslice.slice_frames(self._state.cells, source[part], slices)
                 bitslice.gather_frames(slices, order(tables), target[part], self._state.cells)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from distribution.delivery import TagSource
 from qkd.errors import LocalProtocolError, PeerUnreachable, QkdError
@@ -24,6 +25,16 @@ Tamper = Callable[[Role, bytes], list[bytes]]
 def untouched(_sender: Role, encoded: bytes) -> list[bytes]:
     """The honest line: every message arrives once, as it was sent."""
     return [encoded]
+
+
+@dataclass(slots=True, eq=False)
+class _End:
+    """One end of the line: the engine, its tags, and what has arrived and is not read yet."""
+
+    role: Role
+    engine: Engine[Any]
+    source: TagSource | None
+    inbox: deque[bytes] = field(default_factory=deque)
 
 
 class MemoryLine:
@@ -42,10 +53,8 @@ class MemoryLine:
         bob_tags: TagSource | None = None,
         tamper: Tamper = untouched,
     ) -> None:
-        self._engines: dict[Role, Engine[A] | Engine[B]] = {Role.ALICE: alice, Role.BOB: bob}
-        self._tags = {Role.ALICE: alice_tags, Role.BOB: bob_tags}
+        self._alice, self._bob = _End(Role.ALICE, alice, alice_tags), _End(Role.BOB, bob, bob_tags)
         self._tamper = tamper
-        self._inbox: dict[Role, deque[bytes]] = {Role.ALICE: deque(), Role.BOB: deque()}
 
     def run(self) -> None:
         """Move messages until nothing moves any more.
@@ -55,42 +64,41 @@ class MemoryLine:
             QkdError: what a role raised; the other engine has then been told.
         """
         failure: QkdError | None = None
-        while any([self._serve(role) for role in Role]):
-            failure = failure or self._first_error()
-        if failure or (failure := self._first_error()):
+        moved = True
+        while moved:
+            at_alice, at_bob = self._serve(self._alice, self._bob), self._serve(self._bob, self._alice)
+            moved = at_alice or at_bob
+            failure = failure or self._alice.engine.error or self._bob.engine.error
+        if failure:
             raise failure
-        for role, engine in self._engines.items():
-            if not engine.done:
-                raise PeerUnreachable(f"{role.value} waits for a message that never comes")
+        for end in (self._alice, self._bob):
+            if not end.engine.done:
+                raise PeerUnreachable(f"{end.role.value} waits for a message that never comes")
 
-    def _first_error(self) -> QkdError | None:
-        return next((e.error for e in self._engines.values() if e.error is not None), None)
-
-    def _serve(self, role: Role) -> bool:
+    def _serve(self, end: _End, peer: _End) -> bool:
         """One thing that can be done for a role; False when there is none."""
-        engine = self._engines[role]
-        moved = self._post(role)
+        engine = end.engine
+        moved = self._post(end, peer)
         try:
             if engine.done:
                 return moved
             if engine.wants_tags is not None:
-                source = self._tags[role]
-                if source is None:
-                    raise LocalProtocolError(f"{role.value} asks for tags and has no source of them")
-                engine.feed(source.until(engine.wants_tags.until_ps))
+                if end.source is None:
+                    raise LocalProtocolError(f"{end.role.value} asks for tags and has no source of them")
+                engine.feed(end.source.until(engine.wants_tags.until_ps))
                 return True
-            if self._inbox[role]:
-                engine.receive(self._inbox[role].popleft())
+            if end.inbox:
+                engine.receive(end.inbox.popleft())
                 return True
         except QkdError:
-            self._post(role)
+            self._post(end, peer)
             if engine.error is None:
                 raise
             return True
         return moved
 
-    def _post(self, role: Role) -> bool:
-        outgoing = self._engines[role].take_outgoing()
+    def _post(self, end: _End, peer: _End) -> bool:
+        outgoing = end.engine.take_outgoing()
         for encoded in outgoing:
-            self._inbox[role.peer].extend(self._tamper(role, encoded))
+            peer.inbox.extend(self._tamper(end.role, encoded))
         return bool(outgoing)

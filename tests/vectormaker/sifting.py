@@ -532,7 +532,7 @@ def sample() -> Json:
         "sample.v1.schema.json",
         SOURCE,
         """Rule of qkd/estimation.py: of the n bits of a basis, s = max(ceil(sampleFraction n), min(floor(n / 4), 200)) are
-        shown and leave the key: positions are the first s entries of the permutation of n labelled "sample/z" or
+        shown and leave the key: positions are the last s entries of the permutation of n labelled "sample/z" or
         "sample/x" under the seed (see expansion), ascending. `alice` and `bob` under `expected` are the bits that remain.
         A sample error rate above the limit q by three standard deviations sqrt(q (1 - q) / s) ends the block,
         and so do fewer than 1000 bits in all or 4 in a basis.""",
@@ -553,7 +553,7 @@ def _sampled(
     shown = {}
     for name, n in sizes.items():
         size = max(math.ceil(fraction * n), min(n // 4, 200))
-        shown[name] = sorted(expand_permutation(seed, f"sample/{name}", n)[0][:size])
+        shown[name] = sorted(expand_permutation(seed, f"sample/{name}", n)[0][n - size :])
     errors = {name: sum(alice[name][i] != bob[name][i] for i in shown[name]) for name in "zx"}
     for name in "zx":
         size = len(shown[name])

@@ -256,7 +256,7 @@ class Follows:
         for name in "zx":
             n = len(kept["alice"][name])
             size = max(math.ceil(PARAMETERS.sample_fraction * n), min(n // 4, 200))
-            places = sorted(expand_permutation(request["seed"], f"sample/{name}", n)[0][:size])
+            places = sorted(expand_permutation(request["seed"], f"sample/{name}", n)[0][n - size :])
             shown = {who: [kept[who][name][i] for i in places] for who in kept}
             self.assert_equal(f"Alice's sample in {name}", request[f"bits_{name}"], pack(shown["alice"]))
             self.assert_equal(f"Bob's sample in {name}", answer[f"bits_{name}"], pack(shown["bob"]))
