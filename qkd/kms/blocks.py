@@ -84,7 +84,7 @@ class BlockBooks:
                 raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
             connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
             self._ledger.complete(connection, block.report.eps_sec + block.report.eps_cor)
-            connection.execute(insert(blocks).values(row, created_s=int(self._clock.now(connection))))
+            connection.execute(insert(blocks).values(row | {"created_s": int(self._clock.now(connection))}))
 
     def commit(self, number: int) -> None:
         """Make the prepared block deliverable and refill the pads, durably and once; a second time is no-op.

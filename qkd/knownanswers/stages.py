@@ -215,7 +215,10 @@ def _as_seen(view: Json) -> tuple[Transcript, auth.TagContext]:
     for message in view["transcript"]:
         transcript.add(Role(message["sender"]), bytes.fromhex(message["encoded"]))
     context = auth.TagContext(
-        session_id=bytes.fromhex(view["sessionId"]), block=view["block"], parameters=view["agreed"].encode()
+        session_id=bytes.fromhex(view["sessionId"]),
+        block=view["block"],
+        parameters=view["agreed"].encode(),
+        software=view["software"].encode(),
     )
     return transcript, context
 
