@@ -108,8 +108,8 @@ def work(path: Path, seed: int, pipe) -> None:
         worker.step()
 
 
-def killed(path: Path, seed: int, delay_s: float) -> list[tuple]:
-    """What a child told before it was killed `delay_s` after its start."""
+def killed(path: Path, seed: int, events: int, delay_s: float) -> list[tuple]:
+    """What a child told before it was killed `delay_s` after it had told so many events, however busy the machine."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qkd.kms.store"])
     here, there = context.Pipe(duplex=False)
@@ -117,7 +117,7 @@ def killed(path: Path, seed: int, delay_s: float) -> list[tuple]:
     child.start()
     there.close()
     assert here.poll(60)
-    told = [here.recv()]
+    told = [here.recv() for _ in range(1 + events)]
     deadline = time.monotonic() + delay_s
     while (left := deadline - time.monotonic()) > 0:
         if here.poll(left):
@@ -204,7 +204,7 @@ def test_killed_at_any_moment(tmp_path):
     path = tmp_path / "alice.db"
     record = Record()
     for _ in range(ROUNDS):
-        for event in killed(path, rng.getrandbits(32), rng.uniform(0.0, 0.3)):
+        for event in killed(path, rng.getrandbits(32), rng.randint(0, 60), rng.uniform(0.0, 0.01)):
             record.add(event)
         with opened(path) as store:
             check_books(store)
@@ -217,6 +217,6 @@ def test_killed_at_any_moment(tmp_path):
 
 def test_lock_goes_with_its_process(tmp_path):
     path = tmp_path / "alice.db"
-    killed(path, 1, 0.02)
+    killed(path, 1, 2, 0.0)
     with opened(path) as store, pytest.raises(KeyStoreError, match="in use"):
         opened(store._database.path)

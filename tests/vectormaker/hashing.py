@@ -600,7 +600,7 @@ def tags() -> Json:
         bad("half a tag", "Forged", tag=honest[:8]),
         bad("under another pad than named", "Forged", pad=1),
         bad("a negative pad number", "PadNumber", pad=-1),
-        bad("a pad number far ahead", "PadNumber", pad=256),
+        bad("a pad number far ahead", "PadNumber", pad=257),
         bad("a pad beyond the stock", "PadNumber", "KeyExhausted", pad=4),
     ]
     notes = {
