@@ -347,7 +347,7 @@ class TestPreSharedFile:
 
         monkeypatch.setattr("qkd.kms.secretfile.os.link", refuse)
         with opened(tmp_path) as store:
-            with pytest.raises(ParameterError, match="cannot note beside .* read-only file system") as refused:
+            with pytest.raises(ParameterError, match=r"cannot note beside .* read-only file system") as refused:
                 deal_out(secret, store)
             assert "folder that this node may write to" in refused.value.hint
             assert not store.pre_shared_installed

@@ -14,7 +14,7 @@ from cli import output
 def command(most_bytes: int, tags: int, as_json: bool) -> None:
     """Bytes a second that tags cover on one core, beside HMAC-SHA256, and the chance to forge one of each size.
 
-    The last rows are whole tags over a block's conversation of 1 MiB, their pads burnt durably in two key stores.
+    The last rows are whole tags over a block's conversation of 4 MiB, their pads burnt durably in two key stores.
 
     \b
     Example:  qkd bench auth --json

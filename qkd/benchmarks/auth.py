@@ -25,9 +25,9 @@ from qkd.kms.store import KeyStore
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
 
-SIZES = (64, 1 << 10, 1 << 14, 1 << 20, 1 << 24, 1 << 26)
-# The transcript of a metropolitan block of 200,000 sifted bits has about this many bytes.
-BLOCK_BYTES = 1 << 20
+SIZES = (64, 1 << 10, 1 << 14, 1 << 18, 1 << 22, 1 << 26)
+# The transcript of a block of 200,000 sifted bits of the metro scenario has 4,176,199 bytes.
+BLOCK_BYTES = 1 << 22
 _REFERENCE = "HMAC-SHA256"
 _REPEATS, _LEAST_S = 5, 0.02
 _MOST_TAGS = 100
