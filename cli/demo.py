@@ -278,4 +278,6 @@ def _summary(progress: _Progress, protocol: str, matched: int) -> dict[str, Any]
     if progress.abort:
         fields |= {k: progress.abort[k] for k in ("qber_z", "qber_x") if k in progress.abort}
         fields |= {"abort": progress.abort["reason"], "abort_text": progress.abort["text"]}
+    if progress.finished:
+        fields |= {name: progress.finished[-1][name] for name in ("eps_spent", "eps_budget")}
     return fields | {"alarms": sorted(progress.alarms), "blocks": len(reports), "keys_fetched": matched}

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "session": ("cli.session", "Keys from two tag files: both engines in one process."),
     "node": ("cli.node", "One station as a service: engine, key store, key API."),
     "keys": ("cli.keys", "Fetch keys over ETSI GS QKD 014."),
+    "pads": ("cli.pads", "One-time pads and epsilon budget of a station: show, release, accept the clock."),
     "pki": ("cli.pki", "Certificates for key managers and applications."),
     "finite-key": ("cli.finite_key", "Secret key length that a finite block gives."),
     "device-independent": ("cli.device_independent", "Key that the CHSH value alone would give."),

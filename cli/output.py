@@ -36,6 +36,7 @@ _EXIT_BY_ERROR: tuple[tuple[type[BaseException], Exit], ...] = (
     (errors.KeyTooShort, Exit.NO_KEY),
     (errors.DevicesGiveNoKey, Exit.NO_KEY),
     (errors.KeyExhausted, Exit.NO_KEY),
+    (errors.EpsilonBudgetSpent, Exit.NO_KEY),
     (errors.ProtocolAborted, Exit.ABORTED),
     (errors.PeerUnreachable, Exit.UNREACHABLE),
     (errors.ParameterError, Exit.USAGE),

@@ -90,15 +90,15 @@ def command(
     started = time.monotonic()
     if out is None:
         with tempfile.TemporaryDirectory(prefix="qkd-session-") as folder:
-            record = _run(params, sources, Path(folder))
+            record, life = _run(params, sources, Path(folder))
     else:
         out.mkdir(parents=True)
-        record = _run(params, sources, out)
-    _report(record, simulated, time.monotonic() - started, as_json)
+        record, life = _run(params, sources, out)
+    _report(record, simulated, time.monotonic() - started, life, as_json)
 
 
-def _run(params: Any, sources: tuple[Any, Any], folder: Path) -> SessionRecord:
-    """Both stations with a new key store each and a pre-shared secret made for this session."""
+def _run(params: Any, sources: tuple[Any, Any], folder: Path) -> tuple[SessionRecord, dict[str, float]]:
+    """Both stations with a new key store each and a pre-shared secret made for this session; Alice's ledger, too."""
     from qkd.exchange.steps import Role
     from qkd.kms.secretfile import create_secret_file, load_secret_file
     from qkd.kms.store import KeyStore
@@ -114,13 +114,15 @@ def _run(params: Any, sources: tuple[Any, Any], folder: Path) -> SessionRecord:
         store.install_pre_shared(pre_shared)
         sides.append((Side(source, store, OperatingSystemBits()), store))
     try:
-        return run_to_end(Link(params, sides[0][0], sides[1][0]))
+        record = run_to_end(Link(params, sides[0][0], sides[1][0]))
+        account = sides[0][1].account()
+        return record, {"eps_spent": account.spent, "eps_budget": account.budget}
     finally:
         for _, store in sides:
             store.close()
 
 
-def _report(record: SessionRecord, simulated: bool, seconds: float, as_json: bool) -> None:
+def _report(record: SessionRecord, simulated: bool, seconds: float, life: dict[str, float], as_json: bool) -> None:
     from qkd.bits import same
     from qkd.session import summarise
 
@@ -135,7 +137,7 @@ def _report(record: SessionRecord, simulated: bool, seconds: float, as_json: boo
         simulated=simulated,
         keys_match=match,
         seconds=seconds,
-    ) | {"blocks": len(record.outcomes), "aborted_blocks": len(record.aborts), **_alarms(record)}
+    ) | {"blocks": len(record.outcomes), "aborted_blocks": len(record.aborts), **life, **_alarms(record)}
     if as_json:
         output.emit("qkd.session.v1", fields)
     else:

@@ -7,6 +7,7 @@ prepared block; see `qkd.exchange.messages.Hello`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,8 +15,7 @@ from qkd.exchange.steps import Role
 from qkd.session import BlockReport
 
 PAD_BYTES = 16
-# How far the peer's pad number may jump: sessions that broke off burnt pads that we never heard of. An unlimited jump
-# would let one forged message burn the whole stock.
+# How far the peer's pad number may jump: sessions that broke off burnt pads that we never heard of.
 MOST_AHEAD = 256
 
 
@@ -32,6 +32,7 @@ class SecretBlock:
             Alice and Bob send; Alice's come first. What remains is for applications.
         report: the block's figures, kept as provenance.
         simulated: True when the photons came from a simulator.
+        software: what both ends run, as the handshake said; bound into the block's tags.
     """
 
     number: int
@@ -42,38 +43,61 @@ class SecretBlock:
     refill_bob: int
     report: BlockReport
     simulated: bool
+    software: bytes = b""
 
 
 class Vault(Protocol):
     """What an engine needs of the key store: pads for its tags, and a durable place for the block.
 
     Pads are numbered from 0 per sender for the life of the link; each is used for one tag and never again, and its
-    use is on disk before the pad is handed out.
+    use is on disk before the pad is handed out. The last pads of each sender are a reserve that is locked: no tag takes
+    them until a person releases them.
+    The vault also keeps the link's epsilon ledger: every run of the protocol that began, and every tag.
     """
+
+    def begin_block(self, eps: float, tags: Mapping[Role, int]) -> None:
+        """Charge the ledger with a run that begins now, durably, before its first word is said.
+
+        Args:
+            eps: failure probability of the run, its tags not counted.
+            tags: how many each side sends in it.
+
+        Raises:
+            KeyExhausted: too few pads outside the reserve. EpsilonBudgetSpent: the budget does not cover the run.
+        """
+        ...
 
     def hash_key(self, sender: Role) -> bytes:
         """The 16-byte hash key r of the tags that `sender` sends; recycled (Portmann 2014)."""
         ...
 
-    def take_pad(self, sender: Role) -> tuple[int, bytes]:
-        """Number and 16 bytes of the next own pad; burnt from now on. Raises KeyExhausted."""
+    def take_pad(self, sender: Role, eps: float) -> tuple[int, bytes]:
+        """Number and 16 bytes of the next own pad; burnt from now on, its tag's eps charged. Raises KeyExhausted."""
         ...
 
-    def peer_pad(self, sender: Role, number: int) -> bytes:
-        """The pad that the peer names; burnt from now on, with all before it.
+    def peer_pad(self, sender: Role, number: int, eps: float) -> bytes:
+        """The pad that the peer names; burnt from now on, alone, and the eps of the one guess it allows charged.
 
         Raises:
             AuthenticationError: the number was used before or is unreasonably far ahead.
-            KeyExhausted: it lies beyond the stock.
+            KeyExhausted: it lies beyond the stock, or only the reserve is left.
         """
         ...
 
+    def accept_pad(self, sender: Role, number: int) -> None:
+        """The tag under this pad of the peer's has verified: he has used all before it, so they go, too."""
+        ...
+
     def pads_left(self, sender: Role) -> int:
-        """How many unused pads `sender` has."""
+        """How many unused pads `sender` has, the reserve included."""
         ...
 
     def prepare(self, block: SecretBlock) -> None:
-        """Keep the block durably without making it deliverable; replaces an earlier prepared one."""
+        """Keep the block durably without making it deliverable; replaces an earlier prepared one.
+
+        Raises:
+            EpsilonBudgetSpent: it turned out to cost more than was charged, and the budget does not cover that.
+        """
         ...
 
     def commit(self, number: int) -> None:

@@ -216,4 +216,5 @@ def _block(
         refill_bob=message.refill_bob,
         report=report,
         simulated=start.simulated,
+        software=start.software,
     )

@@ -10,6 +10,8 @@
     +- PeerUnreachable            nobody answers at the other end of the line
     +- TagFormatError  ClockNotFound  FeedError            (see distribution.errors)
     +- KeyStoreError              KeyNotFound  KeyExhausted  KeyExpired  NotAuthorised
+       +- EpsilonBudgetSpent      the link's life is over: what was to be risked is risked
+       +- ClockSetBack            this machine's clock shows less than it showed before
 
 Aborts raise and carry their numbers. Any other exception out of an engine is a bug of ours.
 """
@@ -22,6 +24,8 @@ __all__ = [
     "AuthenticationError",
     "BellTestFailed",
     "ClockNotFound",
+    "ClockSetBack",
+    "EpsilonBudgetSpent",
     "FeedError",
     "KeyExhausted",
     "KeyExpired",
@@ -156,8 +160,8 @@ class KeyExhausted(KeyStoreError):
         available, requested: counts of keys (or of pads).
     """
 
-    def __init__(self, message: str, *, available: int, requested: int) -> None:
-        super().__init__(message, hint="wait for the link to make more key, or ask for less")
+    def __init__(self, message: str, *, available: int, requested: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint or "wait for the link to make more key, or ask for less")
         self.available = available
         self.requested = requested
 
@@ -168,3 +172,38 @@ class KeyExpired(KeyStoreError):
 
 class NotAuthorised(KeyStoreError):
     """The caller was not named when this key was made for somebody."""
+
+
+class EpsilonBudgetSpent(KeyStoreError):
+    """The failure probabilities of all blocks and tags of this link would exceed what its store may spend.
+
+    Args:
+        spent: what the ledger holds. wanted: what the next block would add. budget: the store's budget.
+    """
+
+    def __init__(self, spent: float, wanted: float, budget: float) -> None:
+        super().__init__(
+            f"the link has spent {spent:.4g} of its epsilon budget of {budget:.4g}, and another block would cost"
+            f" {wanted:.4g}: no more blocks",
+            hint="start both ends with new stores and a new pre-shared secret; a smaller eps_sec makes a budget last"
+            " longer. Keys in store can still be fetched",
+        )
+        self.spent = spent
+        self.wanted = wanted
+        self.budget = budget
+
+
+class ClockSetBack(KeyStoreError):
+    """The wall clock shows a time well before one that the key store has seen.
+
+    Args:
+        now_s, seen_s: the clock now, and the latest time it has shown, Unix seconds.
+    """
+
+    def __init__(self, now_s: float, seen_s: float) -> None:
+        super().__init__(
+            f"this machine's clock was set back: it shows {seen_s - now_s:.0f} s less than the key store has seen",
+            hint="set the clock right; if it was ahead before and is right now: qkd pads accept-clock CONFIG.toml",
+        )
+        self.now_s = now_s
+        self.seen_s = seen_s

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
 from distribution.monitors.finding import Finding
-from qkd import bbm92
+from qkd import bbm92, confirmation
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
 from qkd.errors import ClockNotFound, KeyTooShort, ProtocolAborted
@@ -88,11 +88,26 @@ class Link:
             self.transcripts[Role.BOB],
         )
         MemoryLine(alice, bob, tamper=self.tamper).run()
-        return alice.result
+        start = alice.result
+        self._settle(start, bob.result)
+        return start
+
+    def _settle(self, *starts: SessionStart) -> None:
+        alice, bob = (
+            Engine(
+                role,
+                confirmation.settle(role, start, self.params, side.vault, self.transcripts[role]),
+                self.transcripts[role],
+            )
+            for role, start, side in zip(Role, starts, (self.alice, self.bob), strict=True)
+        )
+        MemoryLine(alice, bob, tamper=self.tamper).run()
 
     def _block(self, start: SessionStart, number: int) -> tuple[Outcome, Outcome]:
         assert self.alice.station is not None
         assert self.bob.station is not None
+        for side in (self.alice, self.bob):
+            confirmation.begin(self.params, side.vault)
         at_alice, at_bob = self.transcripts[Role.ALICE], self.transcripts[Role.BOB]
         alice = Engine(
             Role.ALICE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from qkd.block import MOST_AHEAD, PAD_BYTES, SecretBlock
@@ -17,10 +17,14 @@ class MemoryVault:
     Attributes:
         pre_shared: the same bytes at both ends; r of Alice's tags, r of Bob's, then pads in turn.
         blocks: the committed blocks.
+        eps_spent: what the ledger holds; a vault in memory has no budget and no reserve.
     """
 
     pre_shared: bytes = field(repr=False)
     blocks: list[SecretBlock] = field(default_factory=list, repr=False)
+    eps_spent: float = 0.0
+    _begun: float = 0.0
+    _burnt: set[tuple[Role, int]] = field(default_factory=set, repr=False)
     _waiting: SecretBlock | None = field(default=None, repr=False)
     _pads: dict[Role, list[bytes]] = field(init=False, repr=False)
     _next: dict[Role, int] = field(init=False, repr=False)
@@ -34,30 +38,48 @@ class MemoryVault:
         """See Vault."""
         return _chunks(self.pre_shared[: 2 * PAD_BYTES])[0 if sender is Role.ALICE else 1]
 
-    def take_pad(self, sender: Role) -> tuple[int, bytes]:
+    def begin_block(self, eps: float, tags: Mapping[Role, int]) -> None:
+        """See Vault."""
+        for sender, count in tags.items():
+            if self.pads_left(sender) < count:
+                raise KeyExhausted("no pads left", available=self.pads_left(sender), requested=count)
+        self._begun = eps
+        self.eps_spent += eps
+
+    def take_pad(self, sender: Role, eps: float) -> tuple[int, bytes]:
         """See Vault."""
         number = self._next[sender]
-        return number, self._burn(sender, number)
+        pad = self._burn(sender, number, eps)
+        self._next[sender] = number + 1
+        return number, pad
 
-    def peer_pad(self, sender: Role, number: int) -> bytes:
+    def peer_pad(self, sender: Role, number: int, eps: float) -> bytes:
         """See Vault."""
-        if not self._next[sender] <= number < self._next[sender] + MOST_AHEAD:
+        ahead = number - self._next[sender]
+        if not 0 <= ahead <= MOST_AHEAD or (sender, number) in self._burnt:
             raise AuthenticationError(f"pad {number} was used before or is too far ahead")
-        return self._burn(sender, number)
+        return self._burn(sender, number, eps)
 
-    def _burn(self, sender: Role, number: int) -> bytes:
+    def accept_pad(self, sender: Role, number: int) -> None:
+        """See Vault."""
+        self._next[sender] = max(self._next[sender], number + 1)
+
+    def _burn(self, sender: Role, number: int, eps: float) -> bytes:
         if number >= len(self._pads[sender]):
             raise KeyExhausted("no pads left for authentication", available=0, requested=1)
-        self._next[sender] = number + 1
+        self._burnt.add((sender, number))
+        self.eps_spent += eps
         return self._pads[sender][number]
 
     def pads_left(self, sender: Role) -> int:
         """See Vault."""
-        return len(self._pads[sender]) - self._next[sender]
+        unused = range(self._next[sender], len(self._pads[sender]))
+        return sum((sender, number) not in self._burnt for number in unused)
 
     def prepare(self, block: SecretBlock) -> None:
         """See Vault."""
-        self._waiting = block
+        self.eps_spent += max(0.0, block.report.eps_sec + block.report.eps_cor - self._begun)
+        self._waiting, self._begun = block, 0.0
 
     def commit(self, number: int) -> None:
         """See Vault."""

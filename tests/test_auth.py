@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qkd.block import SecretBlock
 from qkd.errors import AuthenticationError, KeyExhausted, ParameterError, RemoteProtocolError
 from qkd.exchange import auth
 from qkd.exchange.auth import Stage, TagContext
@@ -19,42 +18,21 @@ from qkd.exchange.messages import CascadeStart, MoreDetections, Tag
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits
+from qkd.testing import MemoryVault
 from tests.reference.poly1305 import poly1305
 
-CONTEXT = TagContext(session_id=bytes(range(16)), block=7, parameters=b'{"window_ps": 1000}')
+CONTEXT = TagContext(
+    session_id=bytes(range(16)), block=7, parameters=b'{"window_ps": 1000}', software=b'["release 1","release 2"]'
+)
 
 
-class Pads:
-    """The part of a vault that tags need: the same pads for everybody, each handed out once by this object."""
+def _vault(stock: int = 4) -> MemoryVault:
+    """Two hash keys and `stock` pads for each sender."""
+    return MemoryVault(FixedBits("pads").take_bytes(16 * (2 + 2 * stock)))
 
-    def __init__(self, stock: int = 4) -> None:
-        drawn = FixedBits("pads")
-        self._hash_keys = {role: drawn.take_bytes(16) for role in Role}
-        self._pads = {role: [drawn.take_bytes(16) for _ in range(stock)] for role in Role}
-        self.next = dict.fromkeys(Role, 0)
 
-    def hash_key(self, sender: Role) -> bytes:
-        return self._hash_keys[sender]
-
-    def take_pad(self, sender: Role) -> tuple[int, bytes]:
-        return self.next[sender], self.peer_pad(sender, self.next[sender])
-
-    def peer_pad(self, sender: Role, number: int) -> bytes:
-        if number < self.next[sender]:
-            raise AuthenticationError(f"pad {number} was used before")
-        if number >= len(self._pads[sender]):
-            raise KeyExhausted("no such pad", available=len(self._pads[sender]), requested=number + 1)
-        self.next[sender] = number + 1
-        return self._pads[sender][number]
-
-    def pads_left(self, sender: Role) -> int:
-        return len(self._pads[sender]) - self.next[sender]
-
-    def prepare(self, block: SecretBlock) -> None: ...
-    def commit(self, number: int) -> None: ...
-    def discard(self) -> None: ...
-
-    committed = prepared = -1
+def _used(vault: MemoryVault, sender: Role, stock: int = 4) -> int:
+    return stock - vault.pads_left(sender)
 
 
 def _transcript(*messages: tuple[Role, bytes]) -> Transcript:
@@ -64,13 +42,13 @@ def _transcript(*messages: tuple[Role, bytes]) -> Transcript:
     return transcript
 
 
-def _tag_of_alice(vault: Pads, stage: Stage = Stage.TRANSCRIPT) -> Tag:
+def _tag_of_alice(vault: MemoryVault, stage: Stage = Stage.TRANSCRIPT) -> Tag:
     sent = next(auth.send_tag(vault, Role.ALICE, CONTEXT, _transcript(), stage))
     assert isinstance(sent, Tag)
     return sent
 
 
-def _check_at_bob(vault: Pads, tag: Tag, context: TagContext = CONTEXT, **changed: object) -> int:
+def _check_at_bob(vault: MemoryVault, tag: Tag, context: TagContext = CONTEXT, **changed: object) -> int:
     transcript = changed.get("transcript", _transcript())
     stage = changed.get("stage", Stage.TRANSCRIPT)
     steps = auth.check_tag(vault, Role.BOB, context, transcript, stage)  # type: ignore[arg-type]
@@ -114,7 +92,7 @@ def test_forgery_probability() -> None:
 
 def test_both_directions_verify_over_engines() -> None:
     """Alice's tag covers what was said before it, Bob's her tag too; the transcripts stay equal."""
-    vaults, transcripts = (Pads(), Pads()), (Transcript(), Transcript())
+    vaults, transcripts = (_vault(), _vault()), (Transcript(), Transcript())
 
     def alice():
         yield CascadeStart(bytes(32))
@@ -136,7 +114,7 @@ def test_both_directions_verify_over_engines() -> None:
         first.receive(encoded)
     assert first.result == second.result == 2 * 128
     assert transcripts[0].recorded() == transcripts[1].recorded()
-    assert vaults[0].next == vaults[1].next == {Role.ALICE: 1, Role.BOB: 1}
+    assert {_used(vault, role) for vault in vaults for role in Role} == {1}
 
 
 def _flips(data: bytes) -> list[bytes]:
@@ -147,23 +125,23 @@ def _flips(data: bytes) -> list[bytes]:
 
 def test_every_flipped_bit_of_the_message_changes_the_tag() -> None:
     """Header and transcript, all bits: the sound message's tag verifies for none of them."""
-    vault = Pads()
+    vault = _vault()
     recorded = _transcript().recorded()
     message = auth.header(CONTEXT, Role.ALICE, Stage.TRANSCRIPT, len(recorded)) + recorded
-    hash_key, (_, pad) = vault.hash_key(Role.ALICE), vault.take_pad(Role.ALICE)
+    hash_key, (_, pad) = vault.hash_key(Role.ALICE), vault.take_pad(Role.ALICE, 0.0)
     sound = auth.wegman_carter_tag(hash_key, pad, message)
-    assert sound == _tag_of_alice(Pads()).tag
+    assert sound == _tag_of_alice(_vault()).tag
     assert sound not in {auth.wegman_carter_tag(hash_key, pad, flipped) for flipped in _flips(message)}
 
 
 def test_every_flipped_bit_of_the_tag_is_refused_and_burns_the_pad() -> None:
-    sound = _tag_of_alice(Pads())
-    assert _check_at_bob(Pads(), sound) == 128
+    sound = _tag_of_alice(_vault())
+    assert _check_at_bob(_vault(), sound) == 128
     for altered in (*_flips(sound.tag), sound.tag[:15], sound.tag + b"\0", b""):
-        vault = Pads()
+        vault = _vault()
         with pytest.raises(AuthenticationError, match="tag of alice on block 7"):
             _check_at_bob(vault, Tag(sound.pad, altered))
-        assert vault.next[Role.ALICE] == 1
+        assert _used(vault, Role.ALICE) == 1
         with pytest.raises(AuthenticationError, match="used before"):
             _check_at_bob(vault, sound)
 
@@ -174,13 +152,16 @@ CHANGES: list[Callable[[TagContext], TagContext]] = [
     lambda c: replace(c, parameters=b'{"window_ps": 2000}'),
     lambda c: replace(c, parameters=c.parameters + b"\0"),
     lambda c: replace(c, parameters=b""),
+    lambda c: replace(c, software=b'["release 1","release 3"]'),
+    lambda c: replace(c, software=b""),
+    lambda c: replace(c, software=c.software + c.parameters[:1], parameters=c.parameters[1:]),
 ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_tag_is_bound_to_its_context(change: Callable[[TagContext], TagContext]) -> None:
     with pytest.raises(AuthenticationError):
-        _check_at_bob(Pads(), _tag_of_alice(Pads()), change(CONTEXT))
+        _check_at_bob(_vault(), _tag_of_alice(_vault()), change(CONTEXT))
 
 
 @pytest.mark.parametrize(
@@ -196,36 +177,74 @@ def test_a_tag_is_bound_to_its_context(change: Callable[[TagContext], TagContext
 )
 def test_a_tag_is_bound_to_who_said_what_in_which_order(transcript: Transcript) -> None:
     with pytest.raises(AuthenticationError):
-        _check_at_bob(Pads(), _tag_of_alice(Pads()), transcript=transcript)
+        _check_at_bob(_vault(), _tag_of_alice(_vault()), transcript=transcript)
 
 
 def test_a_tag_is_bound_to_its_stage() -> None:
     with pytest.raises(AuthenticationError):
-        _check_at_bob(Pads(), _tag_of_alice(Pads()), stage=Stage.ACCEPT)
-    assert _check_at_bob(Pads(), _tag_of_alice(Pads(), Stage.ACCEPT), stage=Stage.ACCEPT) == 128
+        _check_at_bob(_vault(), _tag_of_alice(_vault()), stage=Stage.ACCEPT)
+    for stage in Stage:
+        assert _check_at_bob(_vault(), _tag_of_alice(_vault(), stage), stage=stage) == 128
 
 
 def test_a_reflected_tag_is_refused() -> None:
     """Alice gets her own tag back: another key, another pad and another sender in the header."""
-    vault = Pads()
+    vault = _vault()
     own = _tag_of_alice(vault)
     steps = auth.check_tag(vault, Role.ALICE, CONTEXT, _transcript(), Stage.TRANSCRIPT)
     next(steps)
     with pytest.raises(AuthenticationError):
         steps.send(own)
     texts = {auth.header(CONTEXT, role, stage, 5) for role in Role for stage in Stage}
-    assert len(texts) == 4
+    assert len(texts) == 6
 
 
 def test_a_replayed_tag_is_refused() -> None:
-    vault, sound = Pads(), _tag_of_alice(Pads())
+    vault, sound = _vault(), _tag_of_alice(_vault())
     _check_at_bob(vault, sound)
     with pytest.raises(AuthenticationError, match="used before"):
         _check_at_bob(vault, sound)
 
 
+def test_a_forged_tag_costs_the_one_pad_that_it_names() -> None:
+    """Eve names a pad further on: it is gone, the sound tag still verifies, and so does the one after the hole."""
+    vault, alice = _vault(), _vault()
+    with pytest.raises(AuthenticationError, match="does not verify"):
+        _check_at_bob(vault, Tag(2, bytes(16)))
+    assert _used(vault, Role.ALICE) == 1
+    _check_at_bob(vault, _tag_of_alice(alice))
+    assert _used(vault, Role.ALICE) == 2
+    _check_at_bob(vault, _tag_of_alice(alice))
+    with pytest.raises(AuthenticationError, match="used before"):
+        _check_at_bob(vault, _tag_of_alice(alice))
+    _check_at_bob(vault, _tag_of_alice(alice))
+    assert _used(vault, Role.ALICE) == 4
+
+
+def test_a_verified_tag_drops_the_pads_before_it() -> None:
+    """The sender's first two tags were lost with their lines; nobody may guess at their pads any more."""
+    vault, alice = _vault(), _vault()
+    lost = [_tag_of_alice(alice), _tag_of_alice(alice)]
+    _check_at_bob(vault, _tag_of_alice(alice))
+    assert _used(vault, Role.ALICE) == 3
+    for tag in lost:
+        with pytest.raises(AuthenticationError, match="used before"):
+            _check_at_bob(vault, tag)
+
+
+def test_tags_sent_and_checked_are_charged_whether_they_verify_or_not() -> None:
+    vault, length = _vault(), len(_transcript()) + len(auth.header(CONTEXT, Role.ALICE, Stage.TRANSCRIPT, 0))
+    one = auth.forgery_probability(length)
+    for cost in (1, 2):
+        with pytest.raises(AuthenticationError):
+            _check_at_bob(vault, Tag(cost, bytes(16)))
+        assert vault.eps_spent == cost * one
+    _tag_of_alice(vault)
+    assert vault.eps_spent == 3 * one
+
+
 def test_every_tag_takes_its_own_pad_until_none_is_left() -> None:
-    vault = Pads(stock=3)
+    vault = _vault(3)
     tags = [_tag_of_alice(vault) for _ in range(3)]
     assert [tag.pad for tag in tags] == [0, 1, 2]
     assert len({tag.tag for tag in tags}) == 3
@@ -234,7 +253,7 @@ def test_every_tag_takes_its_own_pad_until_none_is_left() -> None:
 
 
 def test_anything_but_a_tag_is_refused() -> None:
-    vault = Pads()
+    vault = _vault()
     steps = auth.check_tag(vault, Role.BOB, CONTEXT, _transcript(), Stage.TRANSCRIPT)
     next(steps)
     with pytest.raises(RemoteProtocolError, match="expected Tag"):
@@ -245,7 +264,7 @@ def test_anything_but_a_tag_is_refused() -> None:
 def test_header_layout() -> None:
     """Written out, so that a second implementation can be checked against it."""
     expected = b"entangled-qkd tag" + b"\0\x02" + b"BA" + bytes(range(16)) + bytes(7) + b"\x07"
-    expected += bytes(7) + b"\x13" + CONTEXT.parameters + bytes(6) + b"\x01\x02"
+    expected += bytes(7) + b"\x19" + CONTEXT.software + bytes(7) + b"\x13" + CONTEXT.parameters + bytes(6) + b"\x01\x02"
     assert auth.header(CONTEXT, Role.BOB, Stage.ACCEPT, 258) == expected
 
 
@@ -261,7 +280,7 @@ def test_keys_and_contexts_of_wrong_size_are_refused() -> None:
 
 
 def test_errors_show_no_key() -> None:
-    vault = Pads()
+    vault = _vault()
     with pytest.raises(AuthenticationError) as caught:
         _check_at_bob(vault, Tag(0, bytes(16)))
     text = repr(caught.value) + caught.value.hint + encode(Tag(0, bytes(16))).hex()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from qkd import __version__, confirmation
 from qkd.block import SecretBlock
-from qkd.errors import RemoteProtocolError
+from qkd.errors import PeerUnreachable, RemoteProtocolError
 from qkd.exchange import handshake
 from qkd.exchange.codec import decode, encode
 from qkd.exchange.engine import Engine
@@ -17,7 +19,7 @@ from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import FixedBits
 from qkd.session import BlockReport, SessionParameters
-from qkd.testing import MemoryVault
+from qkd.testing import MemoryVault, cut, drop, flip
 from qkd.transport.memory import MemoryLine, Tamper, untouched
 
 PRE_SHARED = FixedBits("pre-shared").take_bytes(4096)
@@ -52,22 +54,67 @@ def test_both_agree_on_session_block_and_origin() -> None:
     assert at_alice.simulated
 
 
-def test_a_block_that_alice_committed_is_finished_at_bob() -> None:
+def settled(alice: MemoryVault, bob: MemoryVault, tamper: Tamper = untouched) -> SessionStart:
+    """Handshake and settlement."""
+    starts, vaults, engines = meet(alice, bob), (alice, bob), []
+    for role, start, vault in zip(Role, starts, vaults, strict=True):
+        transcript = Transcript()
+        transcript.add(Role.BOB, b"both Hellos")
+        steps = confirmation.settle(role, start, SessionParameters(), vault, transcript)
+        engines.append(Engine(role, steps, transcript))
+    MemoryLine(*engines, tamper=tamper).run()
+    return starts[0]
+
+
+def open_at_bob() -> tuple[MemoryVault, MemoryVault]:
+    """Alice committed block 0 and her acceptance was lost."""
     alice, bob = vaults()
     for vault in (alice, bob):
         vault.prepare(block(0))
     alice.commit(0)
-    start, _ = meet(alice, bob)
-    assert start.next_block == 1
+    return alice, bob
+
+
+def test_a_block_that_alice_committed_is_finished_at_bob_under_a_tag() -> None:
+    alice, bob = open_at_bob()
+    left = alice.pads_left(Role.ALICE)
+    start = settled(alice, bob)
+    assert (start.settles, start.next_block) == (0, 1)
     assert bob.committed == 0
-    assert bob.pads_left(Role.ALICE) == alice.pads_left(Role.ALICE)
+    assert bob.pads_left(Role.ALICE) == alice.pads_left(Role.ALICE) == left - 1
 
 
-def test_a_block_that_only_bob_prepared_is_destroyed() -> None:
+def test_the_handshake_alone_releases_and_destroys_nothing_at_bob() -> None:
+    """Its words are not authenticated: whatever a forged Hello says, Bob keeps the block as it is."""
+    alice, bob = open_at_bob()
+    meet(alice, bob)
+    assert (bob.committed, bob.prepared) == (-1, 0)
+    meet(vaults()[0], bob)  # an Alice who says that she has nothing
+    assert (bob.committed, bob.prepared) == (-1, 0)
+    assert settled(alice, bob).settles == 0
+    assert bob.committed == 0
+
+
+@pytest.mark.parametrize("act", [flip(9), flip(100), drop, cut])
+def test_a_settlement_that_does_not_verify_leaves_the_block_prepared(act: Callable[[bytes], list[bytes]]) -> None:
+    alice, bob = open_at_bob()
+    with pytest.raises((RemoteProtocolError, PeerUnreachable)):
+        settled(alice, bob, lambda _, encoded: act(encoded))
+    assert (bob.committed, bob.prepared) == (-1, 0)
+    assert settled(alice, bob).settles == 0
+    assert bob.committed == 0
+
+
+def test_both_know_what_the_other_runs() -> None:
+    start, _ = meet(*vaults())
+    assert start.software == f'["entangled-qkd {__version__}","entangled-qkd {__version__}"]'.encode()
+
+
+def test_a_block_that_only_bob_prepared_waits_until_the_next_one_replaces_it() -> None:
     alice, bob = vaults()
     bob.prepare(block(0))
     start, _ = meet(alice, bob)
-    assert (start.next_block, bob.prepared, bob.committed) == (0, -1, -1)
+    assert (start.next_block, start.settles, bob.prepared, bob.committed) == (0, -1, 0, -1)
 
 
 def test_what_alice_only_prepared_is_destroyed() -> None:
@@ -75,7 +122,7 @@ def test_what_alice_only_prepared_is_destroyed() -> None:
     alice.prepare(block(0))
     bob.prepare(block(0))
     start, _ = meet(alice, bob)
-    assert (start.next_block, alice.prepared, bob.prepared) == (0, -1, -1)
+    assert (start.next_block, start.settles, alice.prepared, bob.committed) == (0, -1, -1, -1)
 
 
 def test_stores_that_do_not_belong_together_are_refused() -> None:

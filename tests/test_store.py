@@ -36,6 +36,7 @@ MASTER = bytes(range(32))
 SECRET = hashlib.shake_256(b"pre-shared").digest(2048 + 7)
 SESSION = hashlib.sha256(b"session").digest()[:16]
 NOW = 1_700_000_000
+EPS = 2.0**-90
 ALICE_APP, BOB_APP, OTHER_APP = "alice-app", "bob-app", "other-app"
 
 
@@ -60,8 +61,9 @@ def block(number: int, bits: int = 20 * 256, *, refill_alice: int = 0, refill_bo
     return SecretBlock(number, SESSION, key, bits, refill_alice, refill_bob, report, True)
 
 
-def opened(folder: Path, role: Role = Role.ALICE) -> KeyStore:
-    return KeyStore.open(folder / f"{role.value}.db", MASTER, role=role, clock=lambda: NOW)
+def opened(folder: Path, role: Role = Role.ALICE, **options) -> KeyStore:
+    options = {"clock": lambda: NOW, "pad_reserve": 0} | options
+    return KeyStore.open(folder / f"{role.value}.db", MASTER, role=role, **options)
 
 
 @pytest.fixture
@@ -104,20 +106,20 @@ class TestPads:
             assert store.hash_key(Role.BOB) == chunks[1]
             assert store.pads_left(Role.ALICE) == store.pads_left(Role.BOB) == 63
         for number in range(63):
-            assert alice.take_pad(Role.ALICE) == (number, chunks[2 + 2 * number])
-            assert bob.peer_pad(Role.ALICE, number) == chunks[2 + 2 * number]
-            assert bob.take_pad(Role.BOB) == (number, chunks[3 + 2 * number])
-            assert alice.peer_pad(Role.BOB, number) == chunks[3 + 2 * number]
+            assert alice.take_pad(Role.ALICE, EPS) == (number, chunks[2 + 2 * number])
+            assert bob.peer_pad(Role.ALICE, number, EPS) == chunks[2 + 2 * number]
+            assert bob.take_pad(Role.BOB, EPS) == (number, chunks[3 + 2 * number])
+            assert alice.peer_pad(Role.BOB, number, EPS) == chunks[3 + 2 * number]
         assert alice.pads_left(Role.ALICE) == alice.pads_left(Role.BOB) == 0
         with pytest.raises(KeyExhausted) as none_left:
-            alice.take_pad(Role.ALICE)
+            alice.take_pad(Role.ALICE, EPS)
         assert (none_left.value.available, none_left.value.requested) == (0, 1)
 
     def test_installs_once(self, alice):
         alice.install_pre_shared(SECRET)
-        alice.take_pad(Role.ALICE)
+        alice.take_pad(Role.ALICE, EPS)
         alice.install_pre_shared(SECRET)  # a restart of the node does this; it must not bring pads back
-        assert alice.take_pad(Role.ALICE)[0] == 1
+        assert alice.take_pad(Role.ALICE, EPS)[0] == 1
         with pytest.raises(KeyStoreError, match="another pre-shared secret"):
             alice.install_pre_shared(SECRET[::-1])
         with pytest.raises(ParameterError, match="2047 bytes"):
@@ -126,7 +128,7 @@ class TestPads:
     def test_without_secret(self, alice):
         for call in (
             lambda: alice.hash_key(Role.BOB),
-            lambda: alice.take_pad(Role.ALICE),
+            lambda: alice.take_pad(Role.ALICE, EPS),
             lambda: alice.pads_left(Role.ALICE),
         ):
             with pytest.raises(KeyStoreError, match="no pre-shared secret"):
@@ -135,57 +137,75 @@ class TestPads:
     def test_marks_survive(self, tmp_path):
         with opened(tmp_path) as store:
             store.install_pre_shared(SECRET)
-            first = [store.take_pad(Role.ALICE) for _ in range(5)]
-            store.peer_pad(Role.BOB, 7)
+            first = [store.take_pad(Role.ALICE, EPS) for _ in range(5)]
+            store.peer_pad(Role.BOB, 7, EPS)
+            store.accept_pad(Role.BOB, 7)
         with opened(tmp_path) as store:
-            again = store.take_pad(Role.ALICE)
+            again = store.take_pad(Role.ALICE, EPS)
             assert again[0] == 5
             assert again[1] not in {pad for _, pad in first}
             assert store.pads_left(Role.BOB) == 63 - 8
             with pytest.raises(AuthenticationError, match="names pad 7 where 8"):
-                store.peer_pad(Role.BOB, 7)
+                store.peer_pad(Role.BOB, 7, EPS)
 
-    def test_peers_pad_burns_those_before(self, alice):
+    def test_peers_pad_goes_alone_until_its_tag_verifies(self, alice):
         alice.install_pre_shared(SECRET)
-        alice.peer_pad(Role.BOB, 10)
-        for used in (0, 9, 10, -1):
-            with pytest.raises(AuthenticationError):
-                alice.peer_pad(Role.BOB, used)
+        alice.peer_pad(Role.BOB, 10, EPS)
+        assert alice.pads_left(Role.BOB) == 62
+        alice.peer_pad(Role.BOB, 3, EPS)  # one that Bob's store had before it
+        alice.accept_pad(Role.BOB, 10)
         assert alice.pads_left(Role.BOB) == 52
+        for used in (0, 3, 9, 10, -1):
+            with pytest.raises(AuthenticationError):
+                alice.peer_pad(Role.BOB, used, EPS)
+        assert alice.pads_left(Role.BOB) == 52
+
+    def test_only_a_pad_that_was_handed_out_is_accepted(self, alice):
+        alice.install_pre_shared(SECRET)
+        alice.peer_pad(Role.BOB, 5, EPS)
+        alice.accept_pad(Role.BOB, 5)
+        for wrong in (4, 5, 6, 63, 64, -1):
+            with pytest.raises(LocalProtocolError):
+                alice.accept_pad(Role.BOB, wrong)
+        with pytest.raises(LocalProtocolError):
+            alice.accept_pad(Role.ALICE, 0)
 
     def test_burnt_pads_leave_the_file(self, tmp_path):
         with opened(tmp_path) as store:
             store.install_pre_shared(SECRET)
-            store.take_pad(Role.ALICE)
-            store.peer_pad(Role.BOB, 10)
+            store.take_pad(Role.ALICE, EPS)
+            store.peer_pad(Role.BOB, 10, EPS)
+            store.accept_pad(Role.BOB, 10)
+            store.peer_pad(Role.BOB, 12, EPS)
         raw = sqlite3.connect(tmp_path / "alice.db")
         first = dict(raw.execute("SELECT sender, min(number) FROM pads GROUP BY sender").fetchall())
-        raw.close()
         assert first == {"alice": 1, "bob": 11}
+        assert raw.execute("SELECT count(*) FROM pads WHERE sender = 'bob' AND number = 12").fetchone() == (0,)
+        raw.close()
 
     def test_peers_pad_window(self, alice):
         alice.install_pre_shared(SECRET * 10)
         left = alice.pads_left(Role.BOB)
         assert left > 257 + 256
         with pytest.raises(AuthenticationError):
-            alice.peer_pad(Role.BOB, 257)
+            alice.peer_pad(Role.BOB, 257, EPS)
         assert alice.pads_left(Role.BOB) == left  # a forged number burns nothing
-        alice.peer_pad(Role.BOB, 256)
-        assert alice.pads_left(Role.BOB) == left - 257
+        alice.peer_pad(Role.BOB, 256, EPS)
+        assert alice.pads_left(Role.BOB) == left - 1
 
     def test_peers_pad_beyond_stock(self, alice):
         alice.install_pre_shared(SECRET)
         with pytest.raises(KeyExhausted) as short:
-            alice.peer_pad(Role.BOB, 63)
+            alice.peer_pad(Role.BOB, 63, EPS)
         assert (short.value.available, short.value.requested) == (63, 64)
         assert alice.pads_left(Role.BOB) == 63
 
     def test_roles_cannot_be_confused(self, alice):
         alice.install_pre_shared(SECRET)
         with pytest.raises(LocalProtocolError):
-            alice.take_pad(Role.BOB)
+            alice.take_pad(Role.BOB, EPS)
         with pytest.raises(LocalProtocolError):
-            alice.peer_pad(Role.ALICE, 0)
+            alice.peer_pad(Role.ALICE, 0, EPS)
 
 
 class TestBlocks:
@@ -204,8 +224,10 @@ class TestBlocks:
         alice.commit(0)
         assert alice.pads_left(Role.ALICE) == 65
         assert alice.pads_left(Role.BOB) == 66
-        assert [alice.peer_pad(Role.BOB, 63 + i) for i in range(3)] == [key[16 * i : 16 * i + 16] for i in (2, 3, 4)]
-        own = [alice.take_pad(Role.ALICE) for _ in range(65)]
+        assert [alice.peer_pad(Role.BOB, 63 + i, EPS) for i in range(3)] == [
+            key[16 * i : 16 * i + 16] for i in (2, 3, 4)
+        ]
+        own = [alice.take_pad(Role.ALICE, EPS) for _ in range(65)]
         assert own[63:] == [(63, key[:16]), (64, key[16:32])]
         (stored,) = alice.blocks()
         assert (stored.bits, stored.refill_bits, stored.units, stored.dropped_bits) == (bits, 640, 7, 133)
@@ -572,6 +594,18 @@ class TestOpening:
         with pytest.raises(KeyStoreError, match="version 99"):
             opened(tmp_path)
 
+    def test_a_store_of_the_release_before_is_refused_with_advice(self, tmp_path):
+        opened(tmp_path).close()
+        with sqlite3.connect(tmp_path / "alice.db") as raw:
+            raw.execute("PRAGMA user_version = 1")
+            raw.execute("DROP TABLE ledger")
+        raw.close()
+        before = (tmp_path / "alice.db").read_bytes()
+        with pytest.raises(KeyStoreError, match="schema version 1, this program knows version 2") as old:
+            opened(tmp_path)
+        assert "release that made it" in old.value.hint
+        assert (tmp_path / "alice.db").read_bytes() == before
+
     def test_somebody_elses_database(self, tmp_path):
         with sqlite3.connect(tmp_path / "alice.db") as raw:
             raw.execute("CREATE TABLE recipes (name)")
@@ -631,7 +665,7 @@ class TestTrouble:
         alice, _ = pair
         with alice._database.transaction() as connection:
             connection.exec_driver_sql("PRAGMA query_only = ON")
-        for call in (lambda: alice.take_pad(Role.ALICE), lambda: alice.prepare(block(1))):
+        for call in (lambda: alice.take_pad(Role.ALICE, EPS), lambda: alice.prepare(block(1))):
             with pytest.raises(KeyStoreError, match="read-only"):
                 call()
         alice._database._connection.connection.driver_connection.execute("PRAGMA query_only = OFF")
@@ -645,10 +679,10 @@ class TestTrouble:
         intruder = sqlite3.connect(tmp_path / "alice.db", isolation_level=None)
         intruder.execute("BEGIN IMMEDIATE")
         with pytest.raises(KeyStoreError, match="locked"):
-            alice.take_pad(Role.ALICE)
+            alice.take_pad(Role.ALICE, EPS)
         intruder.execute("ROLLBACK")
         intruder.close()
-        assert alice.take_pad(Role.ALICE)[0] == 0
+        assert alice.take_pad(Role.ALICE, EPS)[0] == 0
 
     def test_damaged_file(self, tmp_path):
         with opened(tmp_path) as store:
@@ -676,7 +710,7 @@ class TestTrouble:
             with pytest.raises(KeyStoreError, match="does not open"):
                 store.deliver_reserved([a.key_id])
             with pytest.raises(KeyStoreError, match="does not open"):
-                store.take_pad(Role.ALICE)
+                store.take_pad(Role.ALICE, EPS)
 
 
 class TestSecrecy:
@@ -707,7 +741,7 @@ class TestSecrecy:
             store.deliver_reserved(made[:5])
             store.void(made[5:])
             for _ in range(3):
-                store.take_pad(Role.ALICE)
+                store.take_pad(Role.ALICE, EPS)
         disk = b"".join(file.read_bytes() for file in tmp_path.iterdir())
         assert not [blob for blob in sealed if blob[-16:] in disk]
 
@@ -723,7 +757,7 @@ class TestSecrecy:
             lambda: alice.prepare(block(0)),
             lambda: alice.install_pre_shared(SECRET[1:] + b"x"),
             lambda: alice.install_pre_shared(SECRET[:100]),
-            lambda: alice.peer_pad(Role.BOB, 1000),
+            lambda: alice.peer_pad(Role.BOB, 1000, EPS),
             lambda: KeyStore.open(tmp_path / "new.db", MASTER[1:], role=Role.ALICE),
         ):
             with pytest.raises(QkdError) as error:

@@ -28,11 +28,12 @@ MASTER = bytes(range(32))
 SECRET = hashlib.shake_256(b"crash").digest(4096)
 ROUNDS = 16
 UNITS = 40
+EPS = 2.0**-90
 SEED = 20_261_123
 
 
 def opened(path: Path) -> KeyStore:
-    store = KeyStore.open(path, MASTER, role=Role.ALICE)
+    store = KeyStore.open(path, MASTER, role=Role.ALICE, pad_reserve=0)
     store.install_pre_shared(SECRET)
     return store
 
@@ -64,21 +65,26 @@ class Worker:
 
     def block(self) -> None:
         number = max(self.store.committed, self.store.prepared) + 1
+        self.store.begin_block(EPS, dict.fromkeys(Role, 1))
+        self.tell(("begun", number))
         self.store.prepare(new_block(number))
         self.tell(("prepared", number))
         self.store.commit(number)
         self.tell(("committed", number))
 
     def pad(self) -> None:
-        number, pad = self.store.take_pad(Role.ALICE)
+        number, pad = self.store.take_pad(Role.ALICE, EPS)
         self.tell(("pad", number, digest(pad)))
 
     def peer_pad(self) -> None:
         number = self.next_heard + self.rng.randint(0, 2)
         self.next_heard = number + 1
         with contextlib.suppress(AuthenticationError):  # a predecessor got further
-            self.store.peer_pad(Role.BOB, number)
+            self.store.peer_pad(Role.BOB, number, EPS)
             self.tell(("peer_pad", number))
+            if self.rng.random() < 0.5:
+                self.store.accept_pad(Role.BOB, number)
+                self.tell(("accepted", number))
 
     def reserve(self) -> None:
         made = self.store.reserve("m", ("s",), self.rng.randint(1, 3), self.rng.choice((128, 256, 512)))
@@ -102,8 +108,8 @@ def work(path: Path, seed: int, pipe) -> None:
         worker.step()
 
 
-def killed(path: Path, seed: int, delay_s: float) -> list[tuple]:
-    """What a child told before it was killed `delay_s` after its start."""
+def killed(path: Path, seed: int, events: int, delay_s: float) -> list[tuple]:
+    """What a child told before it was killed `delay_s` after it had told so many events, however busy the machine."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qkd.kms.store"])
     here, there = context.Pipe(duplex=False)
@@ -111,7 +117,7 @@ def killed(path: Path, seed: int, delay_s: float) -> list[tuple]:
     child.start()
     there.close()
     assert here.poll(60)
-    told = [here.recv()]
+    told = [here.recv() for _ in range(1 + events)]
     deadline = time.monotonic() + delay_s
     while (left := deadline - time.monotonic()) > 0:
         if here.poll(left):
@@ -148,7 +154,8 @@ class Record:
         self.pads: dict[int, str] = {}
         self.keys: dict[str, str] = {}
         self.void: set[str] = set()
-        self.heard = self.committed = -1
+        self.heard: set[int] = set()
+        self.accepted = self.committed = -1
         self.steps: Counter[str] = Counter()
 
     def add(self, event: tuple) -> None:
@@ -165,8 +172,11 @@ class Record:
                 assert not self.keys.keys() & set(key_ids), "a delivered key was void later"
                 self.void.update(key_ids)
             case ("peer_pad", number):
-                assert number > self.heard, "a peer's pad was accepted twice"
-                self.heard = number
+                assert number not in self.heard, "a peer's pad was handed out twice"
+                assert number > self.accepted, "a peer's pad was handed out after a later one had verified"
+                self.heard.add(number)
+            case ("accepted", number):
+                self.accepted = number
             case ("committed", number):
                 assert number > self.committed
                 self.committed = number
@@ -178,10 +188,14 @@ class Record:
             with pytest.raises(KeyNotFound):
                 store.deliver_reserved([gone])
         assert not (self.keys.keys() | self.void) & {a.key_id for a in store.reserved()}
-        if self.heard >= 0:
+        for used in sorted(self.heard)[-3:]:
             with pytest.raises(AuthenticationError):
-                store.peer_pad(Role.BOB, self.heard)
-        number, pad = store.take_pad(Role.ALICE)
+                store.peer_pad(Role.BOB, used, EPS)
+        account = store.account()
+        assert account.tags_sent >= self.steps["pad"], "a tag sent was not charged"
+        assert account.tags_checked >= self.steps["peer_pad"], "a tag checked was not charged"
+        assert account.runs >= self.steps["begun"], "a run was not charged"
+        number, pad = store.take_pad(Role.ALICE, EPS)  # charged and told, like all others
         self.add(("pad", number, digest(pad)))
 
 
@@ -190,7 +204,7 @@ def test_killed_at_any_moment(tmp_path):
     path = tmp_path / "alice.db"
     record = Record()
     for _ in range(ROUNDS):
-        for event in killed(path, rng.getrandbits(32), rng.uniform(0.0, 0.3)):
+        for event in killed(path, rng.getrandbits(32), rng.randint(0, 60), rng.uniform(0.0, 0.01)):
             record.add(event)
         with opened(path) as store:
             check_books(store)
@@ -203,6 +217,6 @@ def test_killed_at_any_moment(tmp_path):
 
 def test_lock_goes_with_its_process(tmp_path):
     path = tmp_path / "alice.db"
-    killed(path, 1, 0.02)
+    killed(path, 1, 2, 0.0)
     with opened(path) as store, pytest.raises(KeyStoreError, match="in use"):
         opened(store._database.path)

@@ -11,6 +11,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "acquire": ("cli.bench.acquire", "Offset and drift of two unknown clocks, over a table of rates and drifts."),
     "match": ("cli.bench.match", "Coincidences; and the whole way from raw words to sifted bits."),
     "pipeline": ("cli.bench.pipeline", "A block from sifted bits to released key, both parties, stage by stage."),
+    "auth": ("cli.bench.auth", "Authentication: tags over conversations of any size, and with pads on disk."),
     "privacy": ("cli.bench.privacy", "Privacy amplification: the hash, by every way this machine has."),
     "reconcile": (
         "cli.bench.reconcile",

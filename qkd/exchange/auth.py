@@ -7,10 +7,13 @@ modulo 2^128, hides the hash perfectly. That makes the family almost strongly un
 recycling r asks for (Portmann, IEEE Trans. Inf. Theory 60:4383, 2014): the errors of all tags add up, so each costs a
 pad of 128 bits and `forgery_probability`. Nothing here rests on a computational assumption.
 
-The tagged message is  header || transcript.  The header has fixed length up to the parameters, which are preceded by
-their own length, so no two contexts share one; it stops tags from being moved between senders (reflection), stages,
-blocks, sessions and configurations. Parameters stand there in full and not as a digest, which would bring in an
-assumption on a hash function.
+The tagged message is  header || transcript.  Every part of the header has a fixed length or is preceded by its length,
+so no two contexts share one; it stops tags from being moved between senders (reflection), stages, blocks, sessions,
+releases of the software and configurations. Parameters and software stand there in full and not as a digest, which
+would bring in an assumption on a hash function.
+
+A pad allows one guess: whoever checks a tag burns the pad that it names before looking at its bytes, and that pad only,
+so that a forged message costs the link one pad. Pads before it go when, and only when, the tag verifies.
 """
 
 from __future__ import annotations
@@ -34,10 +37,11 @@ DOMAIN = b"entangled-qkd tag"
 
 
 class Stage(Enum):
-    """What a tag is about: the transcript so far, or the acceptance of the block (an abort in disguise otherwise)."""
+    """What a tag is about: the transcript so far, or that the block is accepted, at once or after a lost line."""
 
     TRANSCRIPT = b"T"
     ACCEPT = b"A"
+    SETTLE = b"S"
 
 
 _SENDER = {Role.ALICE: b"A", Role.BOB: b"B"}
@@ -51,6 +55,7 @@ class TagContext:
         session_id: 16 bytes, equal at both ends, never repeated.
         block: number of the block in the life of the link.
         parameters: the session parameters, byte for byte, in full.
+        software: what both ends run, in full.
 
     Raises:
         ParameterError: session_id is not 16 bytes, or the block number does not fit 64 bits.
@@ -59,6 +64,7 @@ class TagContext:
     session_id: bytes
     block: int
     parameters: bytes
+    software: bytes = b""
 
     def __post_init__(self) -> None:
         if len(self.session_id) != SESSION_ID_BYTES:
@@ -68,8 +74,9 @@ class TagContext:
 
 
 def header(context: TagContext, sender: Role, stage: Stage, transcript_bytes: int) -> bytes:
-    """DOMAIN || version (2) || sender "A"/"B" || stage "T"/"A" || session id (16) || block (8) ||
-    length of parameters (8) || parameters || length of transcript (8); integers big-endian."""
+    """DOMAIN || version (2) || sender "A"/"B" || stage "T"/"A"/"S" || session id (16) || block (8) ||
+    length of software (8) || software || length of parameters (8) || parameters || length of transcript (8); integers
+    big-endian."""
     return b"".join(
         (
             DOMAIN,
@@ -78,6 +85,8 @@ def header(context: TagContext, sender: Role, stage: Stage, transcript_bytes: in
             stage.value,
             context.session_id,
             context.block.to_bytes(8, "big"),
+            len(context.software).to_bytes(8, "big"),
+            context.software,
             len(context.parameters).to_bytes(8, "big"),
             context.parameters,
             transcript_bytes.to_bytes(8, "big"),
@@ -119,7 +128,7 @@ def send_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcri
         KeyExhausted: no pad is left.
     """
     message = _tagged_message(context, role, transcript, stage)
-    number, pad = vault.take_pad(role)
+    number, pad = vault.take_pad(role, forgery_probability(len(message)))
     yield from send(Tag(number, wegman_carter_tag(vault.hash_key(role), pad, message)))
     return PAD_BITS
 
@@ -127,7 +136,7 @@ def send_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcri
 def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Steps[int]:
     """Wait for the peer's tag and verify it over the transcript as it stands now; returns the pad bits used.
 
-    The pad that the peer names is burnt whether or not the tag verifies: one guess per pad.
+    The pad that the peer names is burnt, durably, whether or not the tag verifies: one guess per pad.
 
     Raises:
         AuthenticationError: the tag does not verify, or its pad was used before. KeyExhausted: no such pad here.
@@ -135,13 +144,14 @@ def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcr
     # Taken now, because the engine records the Tag message itself before we see it.
     message = _tagged_message(context, role.peer, transcript, stage)
     received = yield from receive(Tag)
-    pad = vault.peer_pad(role.peer, received.pad)
+    pad = vault.peer_pad(role.peer, received.pad, forgery_probability(len(message)))
     expected = wegman_carter_tag(vault.hash_key(role.peer), pad, message)
     if not same(expected, received.tag):
         raise AuthenticationError(
             f"the tag of {role.peer.value} on block {context.block} ({stage.name.lower()}) does not verify",
             hint="somebody alters the conversation, or the two ends hold different pre-shared keys or parameters",
         )
+    vault.accept_pad(role.peer, received.pad)
     return PAD_BITS
 
 

@@ -1,8 +1,10 @@
 """The first exchange on a line: both say who they are, what they agreed on and where they stand.
 
-Bob speaks first. A block that one side prepared and the other committed is finished here, one that only was prepared
-is destroyed: afterwards both hold the same blocks. Both messages open the transcript of the first block, so the tags
-of that block cover them.
+Bob speaks first. Nothing that is said here is authenticated yet, so nothing durable follows from it but that Alice
+destroys what she merely prepared. A block that Bob prepared and Alice committed is left to `qkd.confirmation.settle`,
+which wants a tag for it; one that Alice did not commit stays prepared at Bob until his next block replaces it, because
+a forged Hello must not make him destroy what she holds. Both messages open the transcript of the first block, so the
+tags of that block cover them.
 """
 
 from __future__ import annotations
@@ -31,11 +33,15 @@ class SessionStart:
         session_id: 16 bytes from both nonces, public.
         next_block: number of the next block.
         simulated: either side's photons come from a simulator.
+        software: what Alice and Bob run, as JSON: for the tags of all blocks.
+        settles: number of the block that Alice says she committed and Bob has prepared, -1 if there is none.
     """
 
     session_id: bytes
     next_block: int
     simulated: bool
+    software: bytes = b""
+    settles: int = -1
 
 
 def alice(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulated: bool) -> Steps[SessionStart]:
@@ -50,8 +56,7 @@ def alice(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simul
     _check(mine, theirs)
     # Bob commits only after Alice did, so what Alice merely prepared exists nowhere else.
     vault.discard()
-    bob_committed = _after(theirs, vault.committed)
-    return _agree(mine, theirs, bob_committed=bob_committed, alice_committed=vault.committed)
+    return _agree(mine, theirs)
 
 
 def bob(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulated: bool) -> Steps[SessionStart]:
@@ -60,11 +65,7 @@ def bob(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulat
     yield from send(mine)
     theirs = yield from receive(Hello)
     _check(mine, theirs)
-    if vault.prepared >= 0 and theirs.committed >= vault.prepared:
-        vault.commit(vault.prepared)
-    else:
-        vault.discard()
-    return _agree(theirs, mine, bob_committed=vault.committed, alice_committed=theirs.committed)
+    return _agree(theirs, mine)
 
 
 def _hello(role: Role, params: SessionParameters, vault: Vault, secrets: SecretBits, simulated: bool) -> Hello:
@@ -78,12 +79,6 @@ def _hello(role: Role, params: SessionParameters, vault: Vault, secrets: SecretB
         prepared=vault.prepared,
         simulated=simulated,
     )
-
-
-def _after(theirs: Hello, alice_committed: int) -> int:
-    """What Bob will have committed once he has read Alice's answer."""
-    finishes = theirs.prepared >= 0 and alice_committed >= theirs.prepared
-    return max(theirs.committed, theirs.prepared) if finishes else theirs.committed
 
 
 def _check(mine: Hello, theirs: Hello) -> None:
@@ -111,11 +106,20 @@ def _differences(mine: Hello, theirs: Hello) -> str:
     return ", ".join(f"{n} (here {own.get(n)!r}, there {other.get(n)!r})" for n in names) or "the session parameters"
 
 
-def _agree(from_alice: Hello, from_bob: Hello, *, bob_committed: int, alice_committed: int) -> SessionStart:
-    if bob_committed != alice_committed:
+def _agree(from_alice: Hello, from_bob: Hello) -> SessionStart:
+    waiting = from_bob.prepared
+    settles = waiting if from_bob.committed < waiting <= from_alice.committed else -1
+    bob_committed = max(from_bob.committed, settles)
+    if bob_committed != from_alice.committed:
         raise RemoteProtocolError(
-            f"Alice holds blocks up to {alice_committed}, Bob up to {bob_committed}: these key stores are no pair",
+            f"Alice holds blocks up to {from_alice.committed}, Bob up to {bob_committed}: these key stores are no pair",
             hint="restore the matching stores, or start both ends with new ones and a new pre-shared secret",
         )
     identity = hashlib.sha256(b"entangled-qkd session" + from_alice.session_nonce + from_bob.session_nonce).digest()
-    return SessionStart(identity[:16], alice_committed + 1, from_alice.simulated or from_bob.simulated)
+    return SessionStart(
+        session_id=identity[:16],
+        next_block=from_alice.committed + 1,
+        simulated=from_alice.simulated or from_bob.simulated,
+        software=msgspec.json.encode([from_alice.software, from_bob.software]),
+        settles=settles,
+    )

@@ -6,8 +6,6 @@ units, and the block's own copy of the key goes. What is left over after the las
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,8 +15,10 @@ from qkd.block import PAD_BYTES, SecretBlock
 from qkd.errors import LocalProtocolError, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
+from qkd.kms.clockmark import ClockMark
 from qkd.kms.database import Database, blocks
 from qkd.kms.key import Provenance, StoredBlock, unit_ids, unit_owner
+from qkd.kms.ledger import EpsilonLedger
 from qkd.kms.pads import PadQueues
 from qkd.session import BlockReport
 
@@ -35,7 +35,8 @@ class BlockBooks:
         cipher: seals prepared keys and units.
         pads: where refills go.
         unit_bits: length of a unit, a multiple of 8.
-        clock: Unix time in seconds.
+        clock: the wall clock.
+        ledger: where blocks are charged.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class BlockBooks:
         cipher: RowCipher,
         pads: PadQueues,
         unit_bits: int,
-        clock: Callable[[], float] = time.time,
+        clock: ClockMark,
+        ledger: EpsilonLedger,
     ) -> None:
         self._database = database
         self._cipher = cipher
         self._pads = pads
         self._unit_bits = unit_bits
         self._clock = clock
+        self._ledger = ledger
 
     def prepare(self, block: SecretBlock) -> None:
         """Keep a block durably without making it deliverable; replaces an earlier prepared one.
@@ -58,6 +61,8 @@ class BlockBooks:
         Raises:
             ParameterError: its counts contradict each other.
             LocalProtocolError: its number is not above that of the last committed block.
+            EpsilonBudgetSpent: it cost more than it was charged when it began, and the budget does not cover that.
+            ClockSetBack: the wall clock is behind what the store has seen.
         """
         _check(block)
         row = {
@@ -69,7 +74,6 @@ class BlockBooks:
             "refill_bob": block.refill_bob,
             "report": msgspec.json.encode(block.report).decode(),
             "simulated": int(block.simulated),
-            "created_s": int(self._clock()),
             "units": 0,
             "delivered": 0,
             "void": 0,
@@ -79,7 +83,8 @@ class BlockBooks:
             if block.number <= committed:
                 raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
             connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
-            connection.execute(insert(blocks).values(row))
+            self._ledger.complete(connection, block.report.eps_sec + block.report.eps_cor)
+            connection.execute(insert(blocks).values(row | {"created_s": int(self._clock.now(connection))}))
 
     def commit(self, number: int) -> None:
         """Make the prepared block deliverable and refill the pads, durably and once; a second time is no-op.
@@ -96,6 +101,8 @@ class BlockBooks:
                 raise LocalProtocolError(f"block {number} was to be committed, {have} is prepared")
             key = self._cipher.open("blocks", str(number), prepared.sealed)
             key = self._refill(connection, prepared, key)
+            if prepared.refill_alice or prepared.refill_bob:
+                self._pads.relock(connection)
             count = self._cut(connection, prepared, key)
             connection.execute(update(blocks).where(blocks.c.number == number).values(sealed=None, units=count))
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -42,14 +43,14 @@ from sqlalchemy.pool import StaticPool
 
 from qkd.errors import KeyStoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _schema = MetaData()
 
 meta = Table("meta", _schema, Column("name", String, primary_key=True), Column("value", LargeBinary, nullable=False))
 
 # One row a sender: the sealed hash key, the number of the next pad and the number that the next refill will
-# get.
+# get. Of the peer's pads, those above "next" that a guess has burnt have no row in `pads` any more.
 senders = Table(
     "senders",
     _schema,
@@ -66,6 +67,16 @@ pads = Table(
     Column("sender", String, ForeignKey("senders.sender"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
+)
+
+# What may have gone wrong, by kind of entry; see qkd.kms.ledger.
+ledger = Table(
+    "ledger",
+    _schema,
+    Column("entry", String, primary_key=True),
+    Column("entries", Integer, nullable=False),
+    Column("eps", Float, nullable=False),
+    CheckConstraint("entries >= 0 AND eps >= 0", name="nothing_is_given_back"),
 )
 
 # A block with a sealed key is prepared; committing moves the key into units and pads and leaves NULL.
@@ -205,7 +216,7 @@ class Database:
             if version != 0 or connection.scalar(text("SELECT count(*) FROM sqlite_master")):
                 raise KeyStoreError(
                     f"{self.path} has schema version {version}, this program knows version {SCHEMA_VERSION}",
-                    hint="open it with the version of the program that made it, or name the right file",
+                    hint="open it with the release that made it, or start both ends with new stores and a new secret",
                 )
             _schema.create_all(connection)
             connection.execute(text(f"PRAGMA user_version = {SCHEMA_VERSION}"))

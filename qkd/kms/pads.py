@@ -1,15 +1,19 @@
 """One-time pads for the tags of both senders: numbered queues from which a pad leaves once.
 
-A pad is deleted and its sender's mark moved, durably, before anybody sees its bytes; a crash in between loses
-the pad, never uses it twice. Refills are appended in the order of the blocks, so both nodes number them
+A pad is deleted, durably, before anybody sees its bytes; a crash in between loses the pad, never uses it twice. What a
+tag costs the link (its epsilon) is charged in the same transaction. Own pads leave in order. Of the peer's, the one
+that a tag names is burnt by itself, and those before it only when the tag has verified: a forged message costs one pad.
+The last pads of each sender are a reserve that no tag takes until a person releases it; whoever makes blocks fail at
+their tags can stop the link, not strip it. Refills are appended in the order of the blocks, so both nodes number them
 alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from qkd.bits import same
 from qkd.block import MOST_AHEAD, PAD_BYTES
@@ -17,8 +21,13 @@ from qkd.errors import AuthenticationError, KeyExhausted, KeyStoreError, LocalPr
 from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
 from qkd.kms.database import Database, meta, pads, senders
+from qkd.kms.ledger import Entry, EpsilonLedger
 
 LEAST_PRE_SHARED_BYTES = 2048
+DEFAULT_RESERVE = 32
+# Where more than so many times the reserve is left after a refill, a released reserve is locked again.
+_RELOCK = 2
+_RELEASED = "reserve_released"
 
 _insert_pad = insert(pads)
 
@@ -29,6 +38,25 @@ class _Marks:
     end: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PadStock:
+    """Unused pads of one sender.
+
+    Attributes:
+        ordinary: those that tags may take. locked: the reserve.
+        used: how many numbers are gone, with those that lost lines and forged tags burnt.
+    """
+
+    ordinary: int
+    locked: int
+    used: int
+
+    @property
+    def left(self) -> int:
+        """All that are unused."""
+        return self.ordinary + self.locked
+
+
 class PadQueues:
     """The pads of both senders in one database.
 
@@ -36,9 +64,17 @@ class PadQueues:
         database: the open store.
         cipher: seals the pads.
         role: this node; it takes its own pads and checks with the peer's.
+        ledger: where tags are charged.
+        reserve: how many pads of each sender are locked.
     """
 
-    def __init__(self, database: Database, cipher: RowCipher, role: Role) -> None:
+    def __init__(
+        self, database: Database, cipher: RowCipher, role: Role, ledger: EpsilonLedger, reserve: int = DEFAULT_RESERVE
+    ) -> None:
+        if reserve < 0:
+            raise ParameterError(f"pad_reserve = {reserve} must not be negative")
+        self._ledger = ledger
+        self._reserve = reserve
         self._database = database
         self._cipher = cipher
         self._role = role
@@ -82,30 +118,48 @@ class PadQueues:
             sealed = connection.scalar(select(senders.c.hash_key).where(senders.c.sender == sender.value))
             return self._cipher.open("senders", sender.value, sealed or b"")
 
-    def take(self, sender: Role) -> tuple[int, bytes]:
-        """Number and 16 bytes of the next own pad; burnt before this returns.
+    @property
+    def pre_shared_installed(self) -> bool:
+        """Whether a secret has been dealt out."""
+        with self._database.transaction() as connection:
+            return connection.scalar(select(meta.c.value).where(meta.c.name == "pre_shared")) is not None
+
+    def require(self, connection: Connection, tags: Mapping[Role, int]) -> None:
+        """Refuse a block whose tags the pads outside the reserve do not cover; within a transaction of the caller.
 
         Raises:
-            LocalProtocolError: `sender` is not this node. KeyExhausted: none is left.
+            KeyExhausted: they do not.
+        """
+        for sender, count in tags.items():
+            self._require(connection, sender, count)
+
+    def take(self, sender: Role, eps: float) -> tuple[int, bytes]:
+        """Number and 16 bytes of the next own pad; burnt and charged before this returns.
+
+        Raises:
+            LocalProtocolError: `sender` is not this node. KeyExhausted: none is left outside the reserve.
         """
         if sender is not self._role:
             raise LocalProtocolError(f"this is {self._role.value}'s store: it sends no tags of {sender.value}")
         with self._database.transaction() as connection:
-            marks = _read_marks(connection, sender)
-            return marks.next, self._burn(connection, sender, marks, marks.next)
+            number = _read_marks(connection, sender).next
+            self._require(connection, sender, 1)
+            pad = self._burn(connection, sender, number)
+            if pad is None:
+                raise KeyStoreError(f"pad {number} of {sender.value} is missing from the store: the file was altered")
+            connection.execute(update(senders).where(senders.c.sender == sender.value).values(next=number + 1))
+            self._ledger.tag(connection, Entry.TAG_SENT, eps)
+            return number, pad
 
-    def take_peers(self, sender: Role, number: int) -> bytes:
-        """The 16 bytes of the pad that the peer names; burnt before this returns, with all before it.
+    def take_peers(self, sender: Role, number: int, eps: float) -> bytes:
+        """The 16 bytes of the pad that the peer names; it alone is burnt and charged before this returns.
 
         Raises:
             LocalProtocolError: `sender` is this node.
             AuthenticationError: the number was used before or is more than 256 ahead.
-            KeyExhausted: it lies beyond the stock.
+            KeyExhausted: it lies beyond the stock, or none is left outside the reserve.
         """
-        if sender is self._role:
-            raise LocalProtocolError(
-                f"this is {self._role.value}'s store: the peer does not send {sender.value}'s tags"
-            )
+        self._check_peer(sender)
         with self._database.transaction() as connection:
             marks = _read_marks(connection, sender)
             if not marks.next <= number <= marks.next + MOST_AHEAD:
@@ -113,13 +167,62 @@ class PadQueues:
                     f"the peer names pad {number} where {marks.next} .. {marks.next + MOST_AHEAD} may come",
                     hint="a replayed or forged tag, or one node's store was restored from an old copy",
                 )
-            return self._burn(connection, sender, marks, number)
+            self._require(connection, sender, 1)
+            if number >= marks.end:
+                have = marks.end - marks.next
+                raise KeyExhausted(
+                    f"{sender.value} has {have} pads left and pad {number} was asked for",
+                    available=have,
+                    requested=number - marks.next + 1,
+                )
+            pad = self._burn(connection, sender, number)
+            if pad is None:
+                raise AuthenticationError(
+                    f"the peer names pad {number}, which was used before",
+                    hint="a replayed or forged tag; if a forged one burnt the pad, the next block goes on",
+                )
+            self._ledger.tag(connection, Entry.TAG_CHECKED, eps)
+            return pad
 
-    def left(self, sender: Role) -> int:
-        """How many unused pads `sender` has."""
+    def accept(self, sender: Role, number: int) -> None:
+        """Drop all pads of the peer's before this one, whose tag has verified.
+
+        Raises:
+            LocalProtocolError: `sender` is this node, or the pad was not handed out.
+        """
+        self._check_peer(sender)
+        name = sender.value
         with self._database.transaction() as connection:
             marks = _read_marks(connection, sender)
-            return marks.end - marks.next
+            held = connection.scalar(select(pads.c.number).where(pads.c.sender == name, pads.c.number == number))
+            if not marks.next <= number < marks.end or held is not None:
+                raise LocalProtocolError(f"pad {number} of {name} is not one that a tag was just checked with")
+            connection.execute(update(senders).where(senders.c.sender == name).values(next=number + 1))
+            connection.execute(delete(pads).where(pads.c.sender == name, pads.c.number < number))
+
+    def left(self, sender: Role) -> int:
+        """How many unused pads `sender` has, the reserve included."""
+        return self.stock(sender).left
+
+    def stock(self, sender: Role) -> PadStock:
+        """What is left to `sender`, ordinary and locked."""
+        with self._database.transaction() as connection:
+            return self._stock(connection, sender)
+
+    def release(self) -> dict[Role, int]:
+        """Let tags take the reserve, until refills have brought the stock back; how many pads of each that adds."""
+        with self._database.transaction() as connection:
+            locked = {sender: self._stock(connection, sender).locked for sender in Role}
+            if not _released(connection):
+                connection.execute(insert(meta).values(name=_RELEASED, value=b"1"))
+        return locked
+
+    def relock(self, connection: Connection) -> None:
+        """Lock the reserve again if both senders have twice as many pads; within a transaction of the caller."""
+        if _released(connection) and all(
+            self._stock(connection, sender).left >= _RELOCK * self._reserve for sender in Role
+        ):
+            connection.execute(delete(meta).where(meta.c.name == _RELEASED))
 
     def append(self, connection: Connection, sender: Role, new: list[bytes]) -> None:
         """Add pads to the end of a sender's queue, within a transaction of the caller."""
@@ -133,22 +236,43 @@ class PadQueues:
             connection.execute(_insert_pad, rows)
             connection.execute(update(senders).where(senders.c.sender == name).values(end=end + len(rows)))
 
-    def _burn(self, connection: Connection, sender: Role, marks: _Marks, number: int) -> bytes:
-        if number >= marks.end:
-            have = marks.end - marks.next
-            raise KeyExhausted(
-                f"{sender.value} has {have} pads left and pad {number} was asked for",
-                available=have,
-                requested=number - marks.next + 1,
+    def _check_peer(self, sender: Role) -> None:
+        if sender is self._role:
+            raise LocalProtocolError(
+                f"this is {self._role.value}'s store: the peer does not send {sender.value}'s tags"
             )
+
+    def _stock(self, connection: Connection, sender: Role) -> PadStock:
+        marks = _read_marks(connection, sender)
+        left = connection.scalar(select(func.count()).select_from(pads).where(pads.c.sender == sender.value)) or 0
+        locked = 0 if _released(connection) else min(left, self._reserve)
+        return PadStock(ordinary=left - locked, locked=locked, used=marks.end - left)
+
+    def _require(self, connection: Connection, sender: Role, count: int) -> None:
+        stock = self._stock(connection, sender)
+        if stock.ordinary < count:
+            raise KeyExhausted(
+                f"{sender.value} has {stock.ordinary} pads left for tags and {count} are needed;"
+                f" {stock.locked} more are a locked reserve",
+                available=stock.ordinary,
+                requested=count,
+                hint="blocks kept failing at their tags: find out who cuts or alters the line, then, with both nodes"
+                " stopped: qkd pads release CONFIG.toml"
+                if stock.locked
+                else "start both ends with new stores and a new pre-shared secret",
+            )
+
+    def _burn(self, connection: Connection, sender: Role, number: int) -> bytes | None:
+        """Delete a pad and return its bytes; None if it is gone."""
         name = sender.value
-        sealed = connection.scalar(select(pads.c.sealed).where(pads.c.sender == name, pads.c.number == number))
-        if sealed is None:
-            raise KeyStoreError(f"pad {number} of {name} is missing from the store: the file was altered")
-        pad = self._cipher.open("pads", f"{name} {number}", sealed)
-        connection.execute(update(senders).where(senders.c.sender == name).values(next=number + 1))
-        connection.execute(delete(pads).where(pads.c.sender == name, pads.c.number <= number))
-        return pad
+        sealed = connection.scalar(
+            delete(pads).where(pads.c.sender == name, pads.c.number == number).returning(pads.c.sealed)
+        )
+        return None if sealed is None else self._cipher.open("pads", f"{name} {number}", sealed)
+
+
+def _released(connection: Connection) -> bool:
+    return connection.scalar(select(meta.c.value).where(meta.c.name == _RELEASED)) is not None
 
 
 def _read_marks(connection: Connection, sender: Role) -> _Marks:

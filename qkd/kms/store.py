@@ -9,10 +9,11 @@ What a store cannot notice is that its file was put back from an old copy: never
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -24,9 +25,11 @@ from qkd.exchange.steps import Role
 from qkd.kms import records
 from qkd.kms.blocks import BlockBooks
 from qkd.kms.cipher import SALT_BYTES, RowCipher
+from qkd.kms.clockmark import DEFAULT_TOLERANCE_S, ClockMark
 from qkd.kms.database import Database, meta
 from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState
-from qkd.kms.pads import PadQueues
+from qkd.kms.ledger import DEFAULT_BUDGET, Account, EpsilonLedger
+from qkd.kms.pads import DEFAULT_RESERVE, PadQueues, PadStock
 
 
 class KeyStore:
@@ -35,13 +38,24 @@ class KeyStore:
     Its Vault methods are those of `qkd.block.Vault`; see `qkd.kms.pads` and `qkd.kms.blocks` for their rules.
     """
 
-    def __init__(self, database: Database, cipher: RowCipher, role: Role, unit_bits: int, clock: Callable[[], float]):
+    def __init__(
+        self,
+        database: Database,
+        cipher: RowCipher,
+        role: Role,
+        unit_bits: int,
+        clock: ClockMark,
+        ledger: EpsilonLedger,
+        pad_reserve: int,
+    ) -> None:
         self.role = role
         self.unit_bits = unit_bits
         self._database = database
         self._cipher = cipher
-        self._pads = PadQueues(database, cipher, role)
-        self._blocks = BlockBooks(database, cipher, self._pads, unit_bits, clock)
+        self._clock = clock
+        self._ledger = ledger
+        self._pads = PadQueues(database, cipher, role, ledger, pad_reserve)
+        self._blocks = BlockBooks(database, cipher, self._pads, unit_bits, clock, ledger)
 
     @classmethod
     def open(
@@ -52,6 +66,10 @@ class KeyStore:
         role: Role,
         unit_bits: int = 256,
         clock: Callable[[], float] = time.time,
+        eps_budget: float = DEFAULT_BUDGET,
+        pad_reserve: int = DEFAULT_RESERVE,
+        clock_tolerance_s: float = DEFAULT_TOLERANCE_S,
+        accept_clock: bool = False,
     ) -> KeyStore:
         """Open a store, or make one where there is none.
 
@@ -61,20 +79,30 @@ class KeyStore:
             role: which node this is; a store is one node's for life.
             unit_bits: granularity of keys, a multiple of 8 in 64 .. 4096; equal at both nodes, and for life.
             clock: Unix time in seconds.
+            eps_budget: what the link may risk in the life of this store; see `qkd.kms.ledger`.
+            pad_reserve: how many pads of each sender are locked; see `qkd.kms.pads`.
+            clock_tolerance_s: by how much the clock may be behind the latest time that the store has seen.
+            accept_clock: take the clock as it is, because a person has looked at it.
 
         Raises:
-            ParameterError: a wrong key length or unit length.
+            ParameterError: a wrong key length or unit length, or another argument out of its range.
             KeyStoreError: in use by another process, wrong master key, other role or unit, damaged file.
+            ClockSetBack: the wall clock is behind what the store has seen.
         """
         if unit_bits % 8 or not 64 <= unit_bits <= 4096:
             raise ParameterError(f"unit_bits = {unit_bits} must be a multiple of 8 in 64 .. 4096")
         database = Database(Path(path))
         try:
             cipher = _unlock(database, master_key, role, unit_bits)
+            mark, ledger = ClockMark(clock, clock_tolerance_s), EpsilonLedger(eps_budget)
+            with database.transaction() as connection:
+                if accept_clock:
+                    mark.accept(connection)
+                mark.now(connection)
+            return cls(database, cipher, role, unit_bits, mark, ledger, pad_reserve)
         except BaseException:
             database.close()
             raise
-        return cls(database, cipher, role, unit_bits, clock)
 
     def close(self) -> None:
         """Give the file up; every later call raises KeyStoreError. Harmless when done twice."""
@@ -97,21 +125,56 @@ class KeyStore:
         """Deal out the pre-shared secret into hash keys and pads, once; see `PadQueues`."""
         self._pads.install_pre_shared(data)
 
+    @property
+    def pre_shared_installed(self) -> bool:
+        """Whether a secret has been dealt out here; it is then needed no more."""
+        return self._pads.pre_shared_installed
+
+    @property
+    def identity(self) -> str:
+        """32 hex digits that no other store has; public."""
+        with self._database.transaction() as connection:
+            salt = connection.scalar(select(meta.c.value).where(meta.c.name == "salt")) or b""
+        return hashlib.sha256(b"entangled-qkd store identity" + salt).hexdigest()[:32]
+
+    def begin_block(self, eps: float, tags: Mapping[Role, int]) -> None:
+        """Charge the ledger with a run that begins now. Raises KeyExhausted, EpsilonBudgetSpent."""
+        with self._database.transaction() as connection:
+            self._pads.require(connection, tags)
+            self._ledger.begin(connection, eps)
+
     def hash_key(self, sender: Role) -> bytes:
         """The 16-byte hash key r of the tags that `sender` sends."""
         return self._pads.hash_key(sender)
 
-    def take_pad(self, sender: Role) -> tuple[int, bytes]:
-        """Number and 16 bytes of the next own pad; burnt from now on. Raises KeyExhausted."""
-        return self._pads.take(sender)
+    def take_pad(self, sender: Role, eps: float) -> tuple[int, bytes]:
+        """Number and 16 bytes of the next own pad; burnt from now on, its eps charged. Raises KeyExhausted."""
+        return self._pads.take(sender, eps)
 
-    def peer_pad(self, sender: Role, number: int) -> bytes:
-        """The pad that the peer names; burnt from now on, with all before it. Raises AuthenticationError."""
-        return self._pads.take_peers(sender, number)
+    def peer_pad(self, sender: Role, number: int, eps: float) -> bytes:
+        """The pad that the peer names; burnt from now on, its eps charged. Raises AuthenticationError."""
+        return self._pads.take_peers(sender, number, eps)
+
+    def accept_pad(self, sender: Role, number: int) -> None:
+        """The tag under this pad has verified: those before it go, too."""
+        self._pads.accept(sender, number)
 
     def pads_left(self, sender: Role) -> int:
-        """How many unused pads `sender` has."""
+        """How many unused pads `sender` has, the reserve included."""
         return self._pads.left(sender)
+
+    def pad_stock(self, sender: Role) -> PadStock:
+        """The same, ordinary and locked apart."""
+        return self._pads.stock(sender)
+
+    def release_reserve(self) -> dict[Role, int]:
+        """Unlock the reserve of pads until refills have brought the stock back; how many of each that adds."""
+        return self._pads.release()
+
+    def account(self) -> Account:
+        """The epsilon ledger."""
+        with self._database.transaction() as connection:
+            return self._ledger.account(connection)
 
     def prepare(self, block: SecretBlock) -> None:
         """Keep the block durably without making it deliverable; replaces an earlier prepared one."""
@@ -149,10 +212,12 @@ class KeyStore:
         Raises:
             KeyExhausted: too few units; nothing was set aside.
             ParameterError: a count or length is impossible, or there is no slave.
+            ClockSetBack: the wall clock is behind what the store has seen; nothing was set aside.
         """
         _check_request(slaves, number, size_bits)
         per_key = self._units_per_key(size_bits)
         with self._database.transaction() as connection:
+            self._clock.now(connection)
             free = records.oldest_free(connection, self.role.value, number * per_key)
             if len(free) < number * per_key:
                 have = len(free) // per_key
@@ -213,9 +278,11 @@ class KeyStore:
             KeyNotFound: one is not assigned here, or this caller had it before.
             NotAuthorised: one was not made for this caller.
             ParameterError: one is named twice.
+            ClockSetBack: the wall clock is behind what the store has seen; nothing was handed out.
         """
         _check_distinct(key_ids)
         with self._database.transaction() as connection:
+            self._clock.now(connection)
             found = records.load(connection, key_ids, UnitState.ASSIGNED)
             _check_present([n for n, a in found.items() if master is None or a.master == master], key_ids)
             _check_caller(found, caller)

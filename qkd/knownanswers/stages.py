@@ -202,7 +202,7 @@ def _one_tag(pre_shared: bytes, sender: Role, stage: auth.Stage, test: Json, vie
     transcript, context = _as_seen(test[view])
     vault = MemoryVault(pre_shared)
     for _ in range(test["padsUsed"]):
-        vault.take_pad(sender)
+        vault.take_pad(sender, 0.0)
     maker = Engine(sender, auth.send_tag(vault, sender, context, transcript, stage), transcript)
     tag = decode(maker.take_outgoing()[0])
     if not isinstance(tag, Tag):
@@ -215,7 +215,10 @@ def _as_seen(view: Json) -> tuple[Transcript, auth.TagContext]:
     for message in view["transcript"]:
         transcript.add(Role(message["sender"]), bytes.fromhex(message["encoded"]))
     context = auth.TagContext(
-        session_id=bytes.fromhex(view["sessionId"]), block=view["block"], parameters=view["agreed"].encode()
+        session_id=bytes.fromhex(view["sessionId"]),
+        block=view["block"],
+        parameters=view["agreed"].encode(),
+        software=view["software"].encode(),
     )
     return transcript, context
 

@@ -15,6 +15,9 @@ import msgspec
 from distribution.monitors.limits import Limits
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Role
+from qkd.kms.clockmark import DEFAULT_TOLERANCE_S
+from qkd.kms.ledger import DEFAULT_BUDGET
+from qkd.kms.pads import DEFAULT_RESERVE
 from qkd.session import SessionParameters
 
 
@@ -81,11 +84,22 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """The key store, the key that encrypts it at rest, and the pre-shared secret of the first authentication."""
+    """The key store, the key that encrypts it at rest, and the pre-shared secret of the first authentication.
+
+    Attributes:
+        path, master_key, pre_shared: files.
+        eps_budget: what may go wrong, in probability, in the life of the link; when blocks and tags have cost as much,
+            the link stops. A matter of this store: the ends may differ, and the smaller budget stops both.
+        pad_reserve: pads of each sender that stay locked until `qkd pads release`.
+        clock_tolerance_s: by how much this machine's clock may fall back.
+    """
 
     path: str
     master_key: str
     pre_shared: str
+    eps_budget: float = DEFAULT_BUDGET
+    pad_reserve: int = DEFAULT_RESERVE
+    clock_tolerance_s: float = DEFAULT_TOLERANCE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +204,17 @@ def _check(config: NodeConfig, path: Path) -> None:
         Address.parse(feed.address)
     Address.parse(config.line.address)
     Address.parse(config.api.listen)
+    store = config.store
+    if not 0 < store.eps_budget <= 1:
+        raise ParameterError(f"{path}: store.eps_budget = {store.eps_budget} must be above 0 and at most 1")
+    for name, value in (("pad_reserve", store.pad_reserve), ("clock_tolerance_s", store.clock_tolerance_s)):
+        if not value >= 0:
+            raise ParameterError(f"{path}: store.{name} = {value} must not be negative")
+    if config.session.eps_sec > store.eps_budget:
+        raise ParameterError(
+            f"{path}: store.eps_budget = {store.eps_budget} does not cover one block of eps_sec ="
+            f" {config.session.eps_sec}"
+        )
     if config.line.patience_s <= 0:
         raise ParameterError(f"{path}: line.patience_s = {config.line.patience_s} must be positive")
 
@@ -241,7 +266,9 @@ authority = "ca.crt"
 [store]
 path = "alice.db"
 master_key = "alice.master"       # 32 bytes, mode 0600; made on first start
-pre_shared = "pre-shared"         # `qkd pki psk --out pre-shared`; the same file at both ends
+pre_shared = "pre-shared"         # `qkd pki psk --out pre-shared`; the same file at both ends; destroy it once used
+eps_budget = 1e-6                 # the link stops when all that may have gone wrong adds up to this
+pad_reserve = 32                  # one-time pads that stay locked until `qkd pads release`
 
 [api]                             # ETSI GS QKD 014
 listen = "127.0.0.1:8001"
@@ -255,6 +282,7 @@ remote_saes = ["sae-b"]
 window_ps = 1000                  # coincidence window, full width
 block_bits = 200000               # sifted bits per block
 qber_limit = 0.11
+eps_sec = 1e-14                   # secrecy of each run: the budget above is good for 1e8 of them
 reconciliation = "auto"           # or one of cascade/fast|tight|serial|large, ldpc/one-way|blind
 reconciliation_seconds = 5.0      # auto: the method that discloses least of those that finish a block in this time,
                                   # or in the time that it took to detect

@@ -132,4 +132,4 @@ class Caller:
                 check_peer(line, self._peer_kme_id)
                 if await self._loop.attempt(line):
                     return
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(max(RETRY_S, self._loop.backoff.wait_s))

@@ -1,7 +1,8 @@
 """`qkd node`: feed, line, store and key API of one station, put together from its configuration.
 
 Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, alarm, abort, ended.
-`progress` and `ended` carry the feed's counters (`distribution.health`) in "feed".
+`progress` and `ended` carry the feed's counters (`distribution.health`) in "feed"; `block` and `ended` say how much of
+the link's life is used (`life_of`).
 Keys that are in store are served even when no new ones can be made.
 """
 
@@ -18,12 +19,13 @@ from aiohttp.web import AppRunner
 
 from distribution.delivery import Site, TagSource, open_source
 from distribution.monitors.finding import Finding
+from qkd.confirmation import run_epsilon
 from qkd.errors import KeyStoreError, ParameterError, QkdError
 from qkd.exchange.steps import Role
 from qkd.kms import pki
 from qkd.kms.agreement import KeyManager, PeerClient
 from qkd.kms.etsi014 import KmeConfig
-from qkd.kms.pads import LEAST_PRE_SHARED_BYTES
+from qkd.kms.preshared import deal_out
 from qkd.kms.secretfile import create_secret_file, load_secret_file
 from qkd.kms.server import build_app, serve
 from qkd.kms.store import KeyStore
@@ -31,7 +33,7 @@ from qkd.node.config import Address, NodeConfig
 from qkd.node.lines import Caller, LineKeeper, Listener, cannot_listen
 from qkd.node.stationloop import StationLoop
 from qkd.randomness import OperatingSystemBits
-from qkd.session import BlockReport
+from qkd.session import BlockReport, SessionParameters
 from qkd.station import Station
 
 log = logging.getLogger("qkd.node")
@@ -57,16 +59,39 @@ def open_store(config: NodeConfig) -> KeyStore:
                 hint="restore the master key from its backup; without it the store cannot be read",
             )
         create_secret_file(key_file, MASTER_KEY_BYTES)
-    pre_shared = load_secret_file(config.path(config.store.pre_shared), LEAST_PRE_SHARED_BYTES)
-    store = KeyStore.open(
-        path, load_secret_file(key_file, MASTER_KEY_BYTES), role=config.role, unit_bits=config.api.key_bits
-    )
+    store = unlock_store(config)
     try:
-        store.install_pre_shared(pre_shared)
+        deal_out(config.path(config.store.pre_shared), store)
     except QkdError:
         store.close()
         raise
     return store
+
+
+def unlock_store(config: NodeConfig, *, accept_clock: bool = False) -> KeyStore:
+    """Open the station's key store as it is; raises the same."""
+    return KeyStore.open(
+        config.path(config.store.path),
+        load_secret_file(config.path(config.store.master_key), MASTER_KEY_BYTES),
+        role=config.role,
+        unit_bits=config.api.key_bits,
+        eps_budget=config.store.eps_budget,
+        pad_reserve=config.store.pad_reserve,
+        clock_tolerance_s=config.store.clock_tolerance_s,
+        accept_clock=accept_clock,
+    )
+
+
+def life_of(store: KeyStore, params: SessionParameters) -> dict[str, Any]:
+    """How much of the link's life is used: the epsilon ledger and the pads of both senders, for JSON."""
+    account = store.account()
+    return {
+        "eps_spent": account.spent,
+        "eps_budget": account.budget,
+        "runs_begun": account.runs,
+        "runs_left": account.runs_left(run_epsilon(params)),
+        "pads": {sender.value: asdict(store.pad_stock(sender)) for sender in Role},
+    }
 
 
 def open_feed(config: NodeConfig) -> TagSource:
@@ -141,7 +166,7 @@ class Node:
     async def _use_lines(self, lines: LineKeeper) -> None:
         """Make keys until a tagger has ended; the key API goes on serving what is in store."""
         await lines.serve()
-        self._emit({"event": "ended", "feed": self._feed_health()})
+        self._emit({"event": "ended", "feed": self._feed_health(), **self._life()})
 
     async def _first_failure(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait for ever, unless a task fails."""
@@ -192,7 +217,10 @@ class Node:
             self._tell_alarms(self._loop.station)
         stock = self._store.stored_key_count()
         rates = {"qber_z": report.qber_z, "qber_x": report.qber_x, "f": report.f, "eps_total": report.eps_total}
-        self._emit({"event": "block", **asdict(report), **rates, "stored_keys": stock})
+        self._emit({"event": "block", **asdict(report), **rates, "stored_keys": stock, **self._life()})
+
+    def _life(self) -> dict[str, Any]:
+        return life_of(self._store, self._config.session)
 
     def _on_abort(self, error: QkdError) -> None:
         numbers = {k: v for k, v in vars(error).items() if isinstance(v, int | float)}

@@ -7,18 +7,23 @@ ends hang up and the next handshake finds out where each stands, so no abort nee
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
 from distribution.health import SourceHealth
 from distribution.monitors.limits import Limits
-from qkd import bbm92
+from qkd import bbm92, confirmation
 from qkd.block import Vault
 from qkd.errors import (
     ClockNotFound,
+    EpsilonBudgetSpent,
     FeedError,
+    KeyExhausted,
+    KeyStoreError,
     PeerUnreachable,
     ProtocolAborted,
     QkdError,
@@ -30,6 +35,7 @@ from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
+from qkd.node.backoff import BackOff
 from qkd.randomness import SecretBits
 from qkd.session import BlockReport, SessionParameters
 from qkd.station import Station
@@ -61,6 +67,7 @@ class StationLoop:
         on_abort: called with the error of each block that gave no key.
         on_line: called with "up" after a handshake and with "down" and the reason when a line is lost.
         limits: tolerances of the side-channel monitors.
+        backoff: how long to wait after runs without a key.
     """
 
     role: Role
@@ -74,7 +81,10 @@ class StationLoop:
     on_line: Callable[[str, str], None]
     limits: Limits = field(default_factory=Limits)
     station: Station = field(init=False)
+    backoff: BackOff = field(default_factory=lambda: BackOff(time.monotonic))
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
+    _pads: int = field(init=False, default=-1)
+    _begun: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
@@ -94,13 +104,17 @@ class StationLoop:
         # clock is searched for in vain: she drops what is old before the handshake, he after it.
         if self.role is Role.ALICE:
             self._drop_what_is_old()
+        self._begun, self._pads = False, self._pads_left()
         start, transcript = await self._shake_hands(line)
+        await self._settle(line, start, transcript)
         if self.role is Role.BOB:
             self._drop_what_is_old()
         self.on_line("up", "")
         number = start.next_block
         while True:
             outcome = await tcp.run(self._block(start, number, transcript, line.round_trip_s), line, self.source)
+            self.backoff.gained()
+            self._begun, self._pads = False, self._pads_left()
             self.on_block(outcome.block.report)
             if outcome.ended:
                 return True
@@ -123,9 +137,22 @@ class StationLoop:
             # TLS 1.3 tells a client only now that its certificate was refused.
             raise PeerUnreachable(f"no handshake: {error}; does the peer accept this certificate?") from error
 
+    async def _settle(self, line: Line, start: SessionStart, transcript: Transcript) -> None:
+        """Finish a block whose acceptance was lost with the last line."""
+        steps = confirmation.settle(self.role, start, self.params, self.vault, transcript)
+        await tcp.run(Engine(self.role, steps, transcript), line, None)
+        if start.settles >= 0:
+            self.backoff.gained()
+            self._pads = self._pads_left()
+
+    def _pads_left(self) -> int:
+        return sum(self.vault.pads_left(sender) for sender in Role)
+
     def _block(
         self, start: SessionStart, number: int, transcript: Transcript, round_trip_s: float
     ) -> Engine[bbm92.Outcome]:
+        confirmation.begin(self.params, self.vault)
+        self._begun = True
         ours = (self.station, self.params, self.secrets, self.vault, start, number, transcript)
         steps = bbm92.alice(*ours, round_trip_s) if self.role is Role.ALICE else bbm92.bob(*ours)
         return Engine(self.role, steps, transcript)
@@ -136,10 +163,18 @@ class StationLoop:
         Raises:
             HandshakeRefused: the two ends are configured differently; trying again would not help.
         """
+        if self.backoff.wait_s > 0:
+            log.info("no line for %.0f s: blocks failed", self.backoff.wait_s)
+            await line.close()
+            return False
         try:
             return await self.serve_line(line)
         except HandshakeRefused:
             raise
+        except (EpsilonBudgetSpent, KeyExhausted) as error:
+            # Only a person can end this, and with the node stopped; until then it serves the keys in store.
+            self.on_abort(error)
+            return True
         except (ProtocolAborted, ClockNotFound) as error:
             self.on_abort(error)
             return self.station.exhausted
@@ -154,7 +189,18 @@ class StationLoop:
             self.on_abort(error)
         finally:
             await line.close()
+            with contextlib.suppress(KeyStoreError):  # the node is being stopped, its store closed
+                self._count_loss()
         return False
+
+    def _count_loss(self) -> None:
+        """Wait before the next line if this one cost something and gave nothing since."""
+        burnt = self._pads >= 0 and self._pads_left() < self._pads
+        if burnt or self._begun:
+            wait_s = self.backoff.lost(pads=burnt)
+            if wait_s >= 1:
+                log.warning("%s; waiting %.0f s", "a block was lost at its tags" if burnt else "no key", wait_s)
+        self._begun, self._pads = False, -1
 
     async def _mend_feed(self) -> None:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""

@@ -27,6 +27,8 @@ MASTER = bytes(range(32))
 SECRET = hashlib.shake_256(b"properties").digest(2048)
 SESSION = bytes(16)
 UNIT = 64
+RESERVE = 4
+EPS = 2.0**-90
 SLAVES = ("slave-1", "slave-2")
 
 
@@ -44,6 +46,9 @@ class Model:
         self.role = role
         self.pads = {sender: [SECRET[i : i + 16] for i in range(start, 2048, 32)] for start, sender in self.deal()}
         self.next = dict.fromkeys(Role, 0)
+        self.guessed: set[int] = set()  # of the peer's
+        self.tags: Counter[Role] = Counter()
+        self.eps, self.runs = 0.0, 0
         self.free: list[tuple[str, Role]] = []
         self.keys: dict[str, ModelKey] = {}
         self.gone: Counter[UnitState] = Counter()
@@ -57,6 +62,10 @@ class Model:
         for key in self.keys.values():
             living[key.state] += len(key.assignment.unit_ids)
         return {state: (living + self.gone)[state] for state in UnitState}
+
+    def left(self, sender: Role) -> int:
+        gone = sum(number >= self.next[sender] for number in self.guessed) if sender is self.role.peer else 0
+        return len(self.pads[sender]) - self.next[sender] - gone
 
     def own(self, owner: Role) -> list[str]:
         return [name for name, whose in self.free if whose is owner]
@@ -83,7 +92,7 @@ class TwoStores(RuleBasedStateMachine):
         self.pending: SecretBlock | None = None
 
     def opened(self, role: Role) -> KeyStore:
-        store = KeyStore.open(self.folder / role.value, MASTER, role=role, unit_bits=UNIT)
+        store = KeyStore.open(self.folder / role.value, MASTER, role=role, unit_bits=UNIT, pad_reserve=RESERVE)
         store.install_pre_shared(SECRET)
         return store
 
@@ -141,26 +150,45 @@ class TwoStores(RuleBasedStateMachine):
     def take_pad(self, side: Role) -> None:
         model = self.models[side]
         number = model.next[side]
-        if number == len(model.pads[side]):
+        if len(model.pads[side]) - number <= RESERVE:
             with pytest.raises(KeyExhausted):
-                self.stores[side].take_pad(side)
+                self.stores[side].take_pad(side, EPS)
         else:
-            assert self.stores[side].take_pad(side) == (number, model.pads[side][number])
+            assert self.stores[side].take_pad(side, EPS) == (number, model.pads[side][number])
             model.next[side] += 1
+            model.tags[side] += 1
 
-    @rule(side=sides, ahead=st.integers(-3, 12))
-    def peer_pad(self, side: Role, ahead: int) -> None:
+    @rule(side=sides, ahead=st.integers(-3, 12), verifies=st.booleans())
+    def peer_pad(self, side: Role, ahead: int, verifies: bool) -> None:
         model, sender = self.models[side], side.peer
         number = model.next[sender] + ahead
         if ahead < 0:
             with pytest.raises(AuthenticationError):
-                self.stores[side].peer_pad(sender, number)
-        elif number >= len(model.pads[sender]):
+                self.stores[side].peer_pad(sender, number, EPS)
+        elif model.left(sender) <= RESERVE or number >= len(model.pads[sender]):
             with pytest.raises(KeyExhausted):
-                self.stores[side].peer_pad(sender, number)
+                self.stores[side].peer_pad(sender, number, EPS)
+        elif number in model.guessed:
+            with pytest.raises(AuthenticationError):
+                self.stores[side].peer_pad(sender, number, EPS)
         else:
-            assert self.stores[side].peer_pad(sender, number) == model.pads[sender][number]
-            model.next[sender] = number + 1
+            assert self.stores[side].peer_pad(sender, number, EPS) == model.pads[sender][number]
+            model.guessed.add(number)
+            model.tags[sender] += 1
+            if verifies:
+                self.stores[side].accept_pad(sender, number)
+                model.next[sender] = number + 1
+
+    @rule(side=sides, eps=st.sampled_from((1e-10, 1e-9)))
+    def begin_block(self, side: Role, eps: float) -> None:
+        model = self.models[side]
+        if min(model.left(sender) for sender in Role) <= RESERVE:
+            with pytest.raises(KeyExhausted):
+                self.stores[side].begin_block(eps, dict.fromkeys(Role, 1))
+        else:
+            self.stores[side].begin_block(eps, dict.fromkeys(Role, 1))
+            model.eps += eps
+            model.runs += 1
 
     # Keys.
 
@@ -265,7 +293,16 @@ class TwoStores(RuleBasedStateMachine):
             assert store.committed == self.number
             assert store.prepared == (self.pending.number if self.pending else -1)
             for sender in Role:
-                assert store.pads_left(sender) == len(model.pads[sender]) - model.next[sender]
+                stock = store.pad_stock(sender)
+                assert stock.left == model.left(sender)
+                assert stock.locked == min(RESERVE, stock.left)
+                assert stock.used == len(model.pads[sender]) - stock.left
+            account = store.account()
+            assert (account.tags_sent, account.tags_checked) == (model.tags[side], model.tags[side.peer])
+            assert account.runs == model.runs
+            assert account.eps_runs == pytest.approx(model.eps, rel=1e-12)
+            assert account.eps_tags == pytest.approx(EPS * model.tags.total(), rel=1e-12)
+            assert account.spent >= model.eps
             for state, listed in ((UnitState.RESERVED, store.reserved()), (UnitState.ASSIGNED, store.assigned())):
                 wanted = {name: key.assignment for name, key in model.keys.items() if key.state is state}
                 assert {a.key_id: a for a in listed} == wanted

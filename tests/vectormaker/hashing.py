@@ -486,6 +486,7 @@ _VIEW = obj(
     {
         "sessionId": HEX,
         "block": NATURAL,
+        "software": TEXT,
         "agreed": TEXT,
         "transcript": array(obj({"sender": {"enum": ["alice", "bob"]}, "encoded": HEX})),
     }
@@ -498,7 +499,7 @@ TAG_SCHEMA = file_schema(
             "TagTest",
             {
                 "sender": {"enum": ["alice", "bob"]},
-                "stage": {"enum": ["transcript", "accept"]},
+                "stage": {"enum": ["transcript", "accept", "settle"]},
                 "padsUsed": NATURAL,
                 "said": _VIEW,
                 "seen": _VIEW,
@@ -513,7 +514,7 @@ TAG_SCHEMA = file_schema(
 )
 
 PRE_SHARED = fixed_bytes("tag vectors", 1, 16 * 10)
-LETTER = {"alice": b"A", "bob": b"B", "transcript": b"T", "accept": b"A"}
+LETTER = {"alice": b"A", "bob": b"B", "transcript": b"T", "accept": b"A", "settle": b"S"}
 
 
 def _tagged(view: Json, sender: str, stage: str) -> bytes:
@@ -521,9 +522,10 @@ def _tagged(view: Json, sender: str, stage: str) -> bytes:
     for message in view["transcript"]:
         data = bytes.fromhex(message["encoded"])
         frames += LETTER[message["sender"]] + len(data).to_bytes(8, "big") + data
-    agreed = view["agreed"].encode()
+    agreed, software = view["agreed"].encode(), view["software"].encode()
     head = b"entangled-qkd tag" + (3).to_bytes(2, "big") + LETTER[sender] + LETTER[stage]
     head += bytes.fromhex(view["sessionId"]) + view["block"].to_bytes(8, "big")
+    head += len(software).to_bytes(8, "big") + software
     return head + len(agreed).to_bytes(8, "big") + agreed + len(frames).to_bytes(8, "big") + frames
 
 
@@ -538,8 +540,9 @@ def _said(**other: object) -> Json:
         {"sender": "bob", "encoded": message_pack({"type": "MoreDetections"}).hex()},
         {"sender": "alice", "encoded": message_pack({"type": "SampleAnswer", "bits_z": b"\xa0", "bits_x": b""}).hex()},
     ]
-    agreed = '{"window_ps":1000} entangled-qkd'
-    return {"sessionId": bytes(range(16)).hex(), "block": 7, "agreed": agreed, "transcript": transcript, **other}
+    agreed, software = '{"window_ps":1000} entangled-qkd', '["entangled-qkd 1","entangled-qkd 2"]'
+    inputs = {"sessionId": bytes(range(16)).hex(), "block": 7, "software": software, "agreed": agreed}
+    return inputs | {"transcript": transcript, **other}
 
 
 def tags() -> Json:
@@ -577,6 +580,7 @@ def tags() -> Json:
         good("Alice over the transcript", "alice", "transcript", 0, said),
         good("Bob over the transcript", "bob", "transcript", 0, said),
         good("Alice accepts, with her second pad", "alice", "accept", 1, said),
+        good("Alice settles a block whose acceptance was lost", "alice", "settle", 1, said),
         good("nothing was said", "bob", "transcript", 2, _said(transcript=[])),
         good("the largest block number", "alice", "transcript", 0, _said(block=(1 << 64) - 1)),
         bad("one byte of a message differs", "Altered", transcript=flipped),
@@ -587,14 +591,16 @@ def tags() -> Json:
         bad("another session", "Context", sessionId=bytes(16).hex()),
         bad("another block", "Context", block=8),
         bad("other parameters", "Context", agreed='{"window_ps":2000} entangled-qkd'),
+        bad("other software", "Context", software='["entangled-qkd 1","entangled-qkd 3"]'),
         bad("another stage", "Context", stage="accept"),
+        bad("the stage of a block left open", "Context", stage="settle"),
         bad("the peer's own tag sent back", "Context", sender="bob"),
         bad("one bit of the tag", "Forged", tag=bytes([honest[0] ^ 1, *honest[1:]])),
         bad("an empty tag", "Forged", tag=b""),
         bad("half a tag", "Forged", tag=honest[:8]),
         bad("under another pad than named", "Forged", pad=1),
         bad("a negative pad number", "PadNumber", pad=-1),
-        bad("a pad number far ahead", "PadNumber", pad=256),
+        bad("a pad number far ahead", "PadNumber", pad=257),
         bad("a pad beyond the stock", "PadNumber", "KeyExhausted", pad=4),
     ]
     notes = {
@@ -615,8 +621,8 @@ def tags() -> Json:
         ),
         """The pre-shared secret is cut in pieces of 16 bytes: the hash key of Alice's tags, that of Bob's, then pads of
         Alice and of Bob in turn, numbered from 0 each; `padsUsed` of the sender's are spent before. `tagged` is
-        "entangled-qkd tag", version 2 (2 bytes), sender A or B, stage T or A, session id, block (8 bytes), length of
-        `agreed` (8 bytes), `agreed`, length of the transcript (8 bytes), transcript; integers big-endian. The transcript
+        "entangled-qkd tag", version 2 (2 bytes), sender A or B, stage T, A or S, session id, block (8 bytes), length of
+        `software` (8 bytes), `software`, length of `agreed` (8 bytes), `agreed`, length of the transcript (8 bytes), transcript; integers big-endian. The transcript
         is, per message, A or B, length (8 bytes), message. The tag is over what was `said`; the other side checks
         what is `presented` against what it has `seen`, every pad unused.""",
         notes,

@@ -8,6 +8,7 @@ lengths, key; `full` refuses to write a recording that does not follow.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -317,8 +318,9 @@ class Follows:
 
     def tagged(self, session_id: bytes) -> None:
         """The three authentication tags over the conversation before each."""
-        (hello,) = (m for m in self.of("Hello") if m["role"] == "alice")
-        agreed = hello["parameters"]
+        hellos = {m["role"]: m for m in self.of("Hello")}
+        agreed = hellos["alice"]["parameters"]
+        software = json.dumps([hellos[role]["software"] for role in LABELS], separators=(",", ":")).encode()
         chunks = [PRE_SHARED[i : i + 16] for i in range(0, len(PRE_SHARED), 16)]
         stages = iter((b"T", b"T", b"A"))
         frames = b""
@@ -329,9 +331,8 @@ class Follows:
                 tag = msgspec.msgpack.decode(data)
                 second = message["sender"] == "bob"
                 head = b"entangled-qkd tag" + (3).to_bytes(2, "big") + letter + next(stages) + session_id
-                head += (
-                    (0).to_bytes(8, "big") + len(agreed).to_bytes(8, "big") + agreed + len(frames).to_bytes(8, "big")
-                )
+                head += (0).to_bytes(8, "big") + len(software).to_bytes(8, "big") + software
+                head += len(agreed).to_bytes(8, "big") + agreed + len(frames).to_bytes(8, "big")
                 derived = poly1305(chunks[second], chunks[2 + second :: 2][tag["pad"]], head + frames)
                 self.assert_equal("authentication tag", tag["tag"], derived)
             frames += letter + len(data).to_bytes(8, "big") + data
