@@ -45,8 +45,9 @@ class SiftedBlock:
         detections, double_clicks: this station's events during the block.
         coincidences: pairs in any bases (Alice), -1 at Bob, who is not told.
         ended: one of the taggers has no more.
-        alarms: names of the monitors that have raised an alarm at this station so far.
+        alarms: names of the monitors whose alarms stand at this station.
         seconds: how much of Bob's time the block took.
+        muted: this station's events that came too soon after a click to count.
     """
 
     basis: Bits
@@ -57,6 +58,7 @@ class SiftedBlock:
     ended: bool
     alarms: tuple[str, ...] = ()
     seconds: float = 0.0
+    muted: int = 0
 
     def __len__(self) -> int:
         return int(self.bit.size)
@@ -89,14 +91,16 @@ class _Growing:
             self.double_clicks,
             coincidences,
             ended,
-            tuple(sorted({alarm.watch.value for alarm in station.alarms})),
+            tuple(sorted({alarm.watch.value for alarm in station.standing_alarms()})),
             self.epochs * params.epoch_s,
+            station.tally.muted,
         )
 
 
 def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     """Bob's part: announce detections epoch by epoch until the block is full or a tagger ends."""
     block = _Growing()
+    station.begin_block()
     pending = NO_EVENTS
     ended = False
     while block.size < params.block_bits and not ended:
@@ -104,6 +108,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         block.epochs += 1
         block.detections += len(events)
         block.double_clicks += events.double_clicks
+        station.tally.add_events(events)
         pending = join_events(pending, events)
         yield from send(_announce(events, params.bin_ps, station.ended))
         answer = yield from receive(Kept, MoreDetections)
@@ -123,6 +128,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     """Alice's part: align, match and answer, until the block is full or a tagger ends."""
     block = _Growing()
+    station.begin_block()
     theirs = _Announced()
     ended = False
     while block.size < params.block_bits and not ended:
@@ -288,8 +294,8 @@ def _coincidences(
     done = int(np.searchsorted(events.t_ps, end_ps - params.window_ps))
     if found.index_a.size:
         done = max(done, int(found.index_a[-1]) + 1)
-    station.events = events.from_index(done)
-    used = Events(events.t_ps[:done], events.basis[:done], events.bit[:done], events.double_clicks)
+    used, station.events = events.split(done)
+    station.tally.add_events(used)
     return used, found.index_a, found.index_b
 
 
@@ -301,9 +307,10 @@ def _watch(
     found: Matches,
     aligned: npt.NDArray[np.int64],
 ) -> None:
-    """Show the pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
+    """Count the pairs, and show them to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
     if station.pair_monitor is None:
         station.pair_monitor = PairMonitor(params.window_ps, station.limits)
+    station.tally.add_pairs(events.basis[found.index_a], theirs.basis[found.index_b])
     own = 2 * events.basis[found.index_a] + events.bit[found.index_a]
     delay_ps = found.delay_ps(events.t_ps, aligned)
     station.pair_monitor.feed(events.t_ps[found.index_a], delay_ps, own, theirs.basis[found.index_b])

@@ -184,6 +184,17 @@ class Abort(Message, frozen=True):
     numbers: dict[str, float]
 
 
+class StationFindings(Message, frozen=True):
+    """Both, once a block, Alice first: which of the assumptions that a station judges failed there, by name, in order.
+
+    `pairs`, Alice's: pairs in Z Z, Z X, X Z and X X, her basis first; Bob's is empty. What this costs the key stands in
+    `qkd.assumptions.exchange`.
+    """
+
+    failed: tuple[str, ...]
+    pairs: tuple[int, ...]
+
+
 AnyMessage = (
     Hello
     | Detections
@@ -205,4 +216,5 @@ AnyMessage = (
     | Amplify
     | Tag
     | Abort
+    | StationFindings
 )

@@ -1,4 +1,4 @@
-"""Loop that groups a station's clicks into events."""
+"""Loops over a station's clicks: grouping into events, the dead window of the whole station, and what follows what."""
 
 from __future__ import annotations
 
@@ -46,3 +46,38 @@ def group(
         multiple[several] = k
         several += (mask & (mask - 1)) != 0
     return int(n), int(several)
+
+
+@kernel
+def silence(
+    t_ps: npt.NDArray[np.int64], before_ps: int, gap_ps: int, mute_ps: int, heard: npt.NDArray[np.uint8]
+) -> int:
+    """Which events come after `mute_ps` without any click; events as `group` makes them, `before_ps` the click before.
+
+    Writes 1 or 0 per event; returns how many events there are.
+    """
+    n = np.int64(0)
+    last = np.int64(before_ps)
+    for i in range(t_ps.size):
+        if i == 0 or t_ps[i] - last >= gap_ps:
+            heard[n] = t_ps[i] - last >= mute_ps
+            n += 1
+        last = t_ps[i]
+    return int(n)
+
+
+@kernel
+def follow(
+    t_ps: npt.NDArray[np.int64],
+    basis: npt.NDArray[np.uint8],
+    bit: npt.NDArray[np.uint8],
+    near_ps: int,
+    near: npt.NDArray[np.int64],
+    every: npt.NDArray[np.int64],
+) -> None:
+    """Count neighbouring events of one basis, at 2 x basis + (equal bits): those less than `near_ps` apart, and all."""
+    for i in range(1, t_ps.size):
+        if basis[i] == basis[i - 1]:
+            cell = 2 * np.int64(basis[i]) + (bit[i] == bit[i - 1])
+            every[cell] += 1
+            near[cell] += t_ps[i] - t_ps[i - 1] < near_ps
