@@ -24,6 +24,9 @@ from qkd.assumptions.tally import Counts, Tally
 from qkd.session import SessionParameters
 
 _BASES = "ZX"
+# Of an analyser that is switched, only events at the moment of switching click in both bases; of an even passive one,
+# two in three multiple clicks do.
+_BETWEEN_SETTINGS = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -119,67 +122,53 @@ def _dead_window(seen: Seen, params: SessionParameters) -> Verdict:
     """Longer than every dead time, as declared, and as far as equal outcomes right after it are not missing."""
     window_ps = max(params.mute_ps, seen.monitor_limits.station_dead_ps)
     declared_ps = seen.limits.dead_ps
-    deficit, missing = _near(seen, -1)
     if not window_ps:
-        return _verdict(Assumption.ONE_DEAD_WINDOW, False, 0.0, float(declared_ps), "ps: mute_ps = 0, each has its own")
+        return _verdict(Assumption.ONE_DEAD_WINDOW, False, 0.0, float(declared_ps), "ps: no detector mutes the others")
     if declared_ps > window_ps:
         return _verdict(
             Assumption.ONE_DEAD_WINDOW,
             False,
             float(window_ps),
             float(declared_ps),
-            "ps: shorter than the declared dead time",
+            "ps: the declared dead time is longer",
         )
-    detail = (
-        f"of equal outcomes missing within {seen.tally.near_ps / 1000:g} ns, {int(seen.tally.near.sum())} neighbours"
-    )
-    return _verdict(Assumption.ONE_DEAD_WINDOW, not missing, deficit, seen.limits.near_share, detail)
+    return _following(Assumption.ONE_DEAD_WINDOW, seen, -1)
 
 
 def _memory(seen: Seen) -> Verdict:
-    """Lag-1 autocorrelation, and equal outcomes in excess right after the dead window: after-pulses make both."""
-    excess, too_many = _near(seen, +1)
+    """Equal outcomes in excess, of all neighbours or of those right after the dead window: after-pulses make both."""
+    return _following(Assumption.NO_MEMORY, seen, +1)
+
+
+def _following(assumption: Assumption, seen: Seen, sign: int) -> Verdict:
+    """Equal outcomes of neighbours against independent ones: too many (sign 1), or too few (-1)."""
+    tally, limits = seen.tally, seen.limits
+    near, near_failed = _unequal(seen, tally.near, sign, limits.near_share)
+    # The autocorrelation of +-1 outcomes is twice the share of equal ones less that of independent ones, about 1/2.
+    every, every_failed = _unequal(seen, tally.every, sign, limits.memory)
+    if every_failed and not near_failed:
+        return _verdict(assumption, False, sign * every, limits.memory, f"lag-1 autocorrelation, {tally.every.sum()}")
+    way = "too many" if sign > 0 else "missing"
+    detail = (
+        f"of equal outcomes {way} within {tally.near_ps / 1000:g} ns, {tally.near.sum()} neighbours;"
+        f" lag-1 autocorrelation {sign * every:.1g}"
+    )
+    return _verdict(assumption, not near_failed, near, limits.near_share, detail)
+
+
+def _unequal(seen: Seen, neighbours: Counts, sign: int, limit: float) -> tuple[float, bool]:
+    """By what share equal outcomes are in excess (sign 1) or missing (-1) in the worse basis, and if it is too much."""
     worst, failed = 0.0, False
     for basis in range(2):
-        differ, equal = (int(n) for n in seen.tally.every[2 * basis : 2 * basis + 2])
-        expected = _equal_share(seen.tally, basis)
-        if not differ + equal:
+        differ, equal = (int(n) for n in neighbours[2 * basis : 2 * basis + 2])
+        zero, one = (float(n) for n in seen.tally.events[2 * basis : 2 * basis + 2])
+        n, independent = differ + equal, (zero * zero + one * one) / max((zero + one) ** 2, 1.0)
+        if not n or not independent:
             continue
-        # The autocorrelation of +-1 outcomes is twice the share of equal ones less that of independent ones.
-        found = 2.0 * (equal / (differ + equal) - expected)
-        worst = max(worst, abs(found), key=abs)
-        half = seen.limits.memory / 2.0
-        failed |= _above(equal, differ + equal, min(expected + half, 1.0), seen.limits.chance)
-        failed |= _above(differ, differ + equal, min(1.0 - expected + half, 1.0), seen.limits.chance)
-    if too_many:
-        return _verdict(
-            Assumption.NO_MEMORY, False, excess, seen.limits.near_share, "equal outcomes in excess just after"
-        )
-    return _verdict(
-        Assumption.NO_MEMORY,
-        not failed,
-        worst,
-        seen.limits.memory,
-        f"lag-1 autocorrelation, {int(seen.tally.every.sum())}",
-    )
-
-
-def _equal_share(tally: Tally, basis: int) -> float:
-    zero, one = (float(n) for n in tally.events[2 * basis : 2 * basis + 2])
-    return (zero * zero + one * one) / max((zero + one) ** 2, 1.0)
-
-
-def _near(seen: Seen, sign: int) -> tuple[float, bool]:
-    """By what share equal outcomes of near neighbours are in excess (or, sign -1, missing), and if that is too much."""
-    worst, failed, limits = 0.0, False, seen.limits
-    for basis in range(2):
-        differ, equal = (int(n) for n in seen.tally.near[2 * basis : 2 * basis + 2])
-        n, expected = differ + equal, _equal_share(seen.tally, basis)
-        if not n:
-            continue
-        worst = max(worst, sign * (equal / (n * expected) - 1.0))
-        edge = min(expected * (1.0 + sign * limits.near_share), 1.0)
-        failed |= _above(equal, n, edge, limits.chance) if sign > 0 else _above(differ, n, 1.0 - edge, limits.chance)
+        worst = max(worst, sign * (equal / (n * independent) - 1.0))
+        edge = min(independent * (1.0 + sign * limit), 1.0)
+        more, share = (equal, edge) if sign > 0 else (differ, 1.0 - edge)
+        failed |= _above(more, n, share, seen.limits.chance)
     return worst, failed
 
 
@@ -228,15 +217,25 @@ def _loss(seen: Seen) -> Verdict:
 
 
 def _split(seen: Seen) -> Verdict:
-    """Wanted only where events of detectors of both bases occurred: they are given either basis with equal chance."""
+    """Of a passive analyser; one that is set to a basis has no business with events of both."""
+    tally, limits = seen.tally, seen.limits
+    if not limits.passive:
+        both = tally.across / tally.multiple if tally.multiple else 0.0
+        failed = _above(tally.across, tally.multiple, _BETWEEN_SETTINGS, limits.chance)
+        return _verdict(
+            Assumption.EVEN_SPLIT,
+            not failed,
+            both,
+            _BETWEEN_SETTINGS,
+            "of multiple clicks in both bases, yet not passive",
+        )
     z, x = (int(n) for n in seen.pairs.sum(axis=1))
     share = z / (z + x) if z + x else 0.5
-    edge = min(0.5 + seen.limits.split_share, 1.0)
-    uneven = _above(max(z, x), z + x, edge, seen.limits.chance)
+    uneven = _above(max(z, x), z + x, min(0.5 + limits.split_share, 1.0), limits.chance)
     return _verdict(
         Assumption.EVEN_SPLIT,
-        not (uneven and seen.tally.across),
+        not uneven,
         abs(share - 0.5),
-        seen.limits.split_share,
-        f"share of Z less 1/2; {seen.tally.across} events of both bases",
+        limits.split_share,
+        f"share of Z less 1/2; {tally.across} events of both bases",
     )

@@ -27,11 +27,12 @@ class AssumptionLimits:
     Attributes:
         efficiency_ratio: of the two detectors of a basis, larger over smaller, 1 or more.
         basis_ratio: of the odds of the bases among pairs to the declared odds, larger over smaller, 1 or more.
-        split_share: how far the share of Z may be from 1/2 where events of both bases were given a random basis.
-        memory: lag-1 autocorrelation of the outcomes of one basis.
+        split_share: how far a passive analyser's share of Z may be from 1/2.
+        memory: lag-1 autocorrelation of the outcomes of one basis, of either sign.
         near_share: by how much equal outcomes may be too rare or too frequent right after the dead window.
         sigma: so many standard deviations beyond a limit make a failure.
         z_share: share of Z that the analyser aims at.
+        passive: True if a photon finds its basis at a beam splitter, False if the station chooses it.
         efficiencies: declared efficiency of each detector, H V D A; empty: not known, then only counts are judged.
         dead_ps: declared dead time of the slowest detector; 0: not known, then only counts are judged.
         on_failed: "label": the key is made and its label says so; "abort": no key from such a block.
@@ -44,6 +45,7 @@ class AssumptionLimits:
     near_share: float = 0.05
     sigma: float = 5.0
     z_share: float = 0.5
+    passive: bool = True
     efficiencies: tuple[float, ...] = ()
     dead_ps: int = 0
     on_failed: OnFailed = OnFailed.LABEL
