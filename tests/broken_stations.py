@@ -73,7 +73,7 @@ class Broken:
     params: SessionParameters = PARAMS
     limits: AssumptionLimits = USUAL
     monitors: Limits = WATCHED
-    seconds: float = 0.8
+    seconds: float = 0.6
 
     def run(self, seed: int = 1) -> SessionRecord:
         """All blocks of the recording."""
