@@ -36,7 +36,7 @@ from qkd.assumptions.tally import Tally
 from qkd.bits import Bits
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Steps, tags_until
-from qkd.kernels.clicks import group, silence
+from qkd.kernels.clicks import group
 from qkd.randomness import SecretBits, take_bits
 
 DETECTORS = 4
@@ -129,35 +129,38 @@ def group_clicks(
     first_ps, number = np.empty(len(tags), np.int64), np.empty(len(tags), np.int64)
     fired, basis, bit = (np.empty(len(tags), np.uint8) for _ in range(3))
     gap_ps = max(double_click_ps, 1)
-    events, several = group(tags.t_ps, tags.channel, gap_ps, first_ps, fired, basis, bit, number)
+    before = int(tags.t_ps[0]) if before_ps is None else before_ps
+    # Where tags are missing, more than the click before decides whether an event counts.
+    mute_here = 0 if gap_edges_ps else mute_ps
+    events, several, muted = group(
+        tags.t_ps, tags.channel, gap_ps, mute_here, before, first_ps, fired, basis, bit, number
+    )
+    first_ps, basis, bit = first_ps[:events], basis[:events], bit[:events]
     multiple = number[:several]
     across = multiple[(fired[multiple] > 3) & (fired[multiple] & 3 > 0)]
     if gap_edges_ps:
-        torn = _torn(tags.t_ps, first_ps[:events], double_click_ps, gap_edges_ps)
+        torn = _torn(tags.t_ps, first_ps, double_click_ps, gap_edges_ps)
         multiple, across = np.union1d(multiple, torn), np.union1d(across, torn)
-    first_ps, basis, bit = first_ps[:events], basis[:events], bit[:events]
-    if mute_ps:
-        heard = _heard(tags.t_ps, first_ps, gap_ps, mute_ps, before_ps, gap_edges_ps)
+        heard = _heard(tags.t_ps, first_ps, mute_ps, before, gap_edges_ps)
         place = np.cumsum(heard) - 1
         multiple, across = (place[which[heard[which]]] for which in (multiple, across))
         first_ps, basis, bit = first_ps[heard], basis[heard], bit[heard]
+        muted = events - int(first_ps.size)
     bit[multiple] = take_bits(secrets, multiple.size)
     basis[across] = take_bits(secrets, across.size)
-    return Events(first_ps, basis, bit, int(multiple.size), first_ps[across], events - int(first_ps.size))
+    return Events(first_ps, basis, bit, int(multiple.size), first_ps[across], muted)
 
 
 def _heard(
     t_ps: npt.NDArray[np.int64],
     first_ps: npt.NDArray[np.int64],
-    gap_ps: int,
     mute_ps: int,
-    before_ps: int | None,
+    before_ps: int,
     gap_edges_ps: Sequence[int],
 ) -> npt.NDArray[np.bool_]:
     """Which events count: no click in the dead window before them, nor a time at which one could have been lost."""
-    heard = np.empty(first_ps.size, np.bool_)
-    before = int(t_ps[0]) if before_ps is None else before_ps
-    silence(t_ps, before, gap_ps, mute_ps, heard.view(np.uint8))
+    earlier_ps = np.concatenate([np.array([before_ps], np.int64), t_ps])[np.searchsorted(t_ps, first_ps)]
+    heard = first_ps - earlier_ps >= mute_ps
     for edge_ps in gap_edges_ps:
         heard[slice(*np.searchsorted(first_ps, [edge_ps, edge_ps + mute_ps]))] = False
     return heard

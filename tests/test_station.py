@@ -168,6 +168,11 @@ def test_only_events_after_silence_count(
 ) -> None:
     found = sorted(found, key=lambda click: click[0])
     events = group_clicks(tags(*found), gap_ps, FixedBits("x"), (), max(mute_ps, gap_ps), before_ps)
+    # A gap long before takes the other way through the code.
+    with_gap = group_clicks(tags(*found), gap_ps, FixedBits("x"), (-10_000,), max(mute_ps, gap_ps), before_ps)
+    assert with_gap.t_ps.tolist() == events.t_ps.tolist()
+    assert (with_gap.bit.tolist(), with_gap.basis.tolist()) == (events.bit.tolist(), events.basis.tolist())
+    assert (with_gap.muted, with_gap.across) == (events.muted, events.across)
     heard = slow.heard(found, gap_ps, max(mute_ps, gap_ps), before_ps)
     every = slow.events(found, gap_ps)
     expected = [event for event, counts in zip(every, heard, strict=True) if counts]
@@ -251,7 +256,9 @@ def test_neighbours_are_counted_as_slowly(found: list[tuple[int, int, int]], nea
     t, basis, bit = (
         np.array([event[i] for event in found], kind) for i, kind in enumerate((np.int64, np.uint8, np.uint8))
     )
-    follow(t, basis, bit, near_ps, near, every)
+    events = np.zeros(4, np.int64)
+    follow(t, basis, bit, near_ps, events, near, every)
+    assert events.tolist() == np.bincount(2 * basis + bit, minlength=4).tolist()
     assert (near.tolist(), every.tolist()) == slow.following(found, near_ps)
 
 
@@ -267,7 +274,7 @@ def test_separate_dead_times_tie_an_outcome_to_the_one_before_and_one_window_unt
     def deviation(mute_ps: int) -> tuple[int, float]:
         found = group_clicks(stream, 2000, FixedBits("dead"), (), mute_ps)
         near, every = np.zeros(4, np.int64), np.zeros(4, np.int64)
-        follow(found.t_ps, found.basis, found.bit, 100_000, near, every)
+        follow(found.t_ps, found.basis, found.bit, 100_000, np.zeros(4, np.int64), near, every)
         n = int(near.sum())
         return n, (int(near[1] + near[3]) - n / 2) / np.sqrt(n / 4)
 

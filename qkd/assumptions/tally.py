@@ -77,11 +77,10 @@ class Tally:
 
     def add_events(self, found: CountedEvents) -> None:
         """Count the next events; neighbours across two calls are not looked at."""
-        self.events += np.bincount(2 * found.basis + found.bit, minlength=4)
         self.multiple += found.double_clicks
         self.across += found.across
         self.muted += found.muted
-        follow(found.t_ps, found.basis, found.bit, self.near_ps, self.near, self.every)
+        follow(found.t_ps, found.basis, found.bit, self.near_ps, self.events, self.near, self.every)
 
     def add_pairs(self, own_basis: Bits, their_basis: Bits) -> None:
         """Count pairs by both bases; shape (n,), uint8 each."""
