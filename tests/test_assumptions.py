@@ -284,3 +284,18 @@ def test_too_few_counts_are_no_failure() -> None:
     )
     assert all(v.holds for v in verdicts(seen, PARAMS))
     assert all(v.holds for v in verdicts(replace(seen, sifted=np.zeros(4, int), pairs=np.zeros((2, 2), int)), PARAMS))
+
+
+def test_the_document_names_every_assumption_and_alarm() -> None:
+    """One row each in its tables, with the claim that is left and the limits that exist."""
+    text = (Path(__file__).parents[1] / "docs" / "assumptions.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    for assumption in Assumption:
+        left = assumption.otherwise.value if assumption is not Assumption.TRUSTED_DEVICES else "-"
+        assert rows[assumption.value].rstrip(" |").endswith(left)
+    broken = text.split("## Alarms")[1]
+    for watch, assumption in BROKEN_BY.items():
+        assert any(watch.value in line and assumption.value in line for line in broken.splitlines())
+    for case in CASES:
+        assert rows[case.name].split("|")[2].strip() == case.claim
+        assert set(rows[case.name].split("|")[3].strip().split(", ")) == (case.failed or {"-"})

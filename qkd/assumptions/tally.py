@@ -58,22 +58,23 @@ class Tally:
 
     Args:
         mute_ps: the session's dead window; neighbours less than that much (or 100 ns) after its end are near.
+        bases: how many bases a station has; events and pairs name none above.
 
     Attributes:
-        events: shape (4,), int64: events that count, by basis and bit, at 2 x basis + bit.
+        events: shape (2 x bases,), int64: events that count, by basis and bit, at 2 x basis + bit.
         multiple, across: of them, clicks of several detectors, and of detectors of both bases.
         muted: events that came too soon after a click to count.
-        near, every: shape (4,), int64: neighbours of one basis at 2 x basis + (equal outcomes).
-        pairs: shape (2, 2), int64: pairs with the peer, by own basis and his (Alice counts them).
+        near, every: shape (2 x bases,), int64: neighbours of one basis at 2 x basis + (equal outcomes).
+        pairs: shape (bases, bases), int64: pairs with the peer, by own basis and his (Alice counts them).
     """
 
-    def __init__(self, mute_ps: int = 0) -> None:
+    def __init__(self, mute_ps: int = 0, bases: int = 2) -> None:
         self.near_ps = mute_ps + max(mute_ps, LEAST_NEAR_PS)
-        self.events: Counts = np.zeros(4, np.int64)
+        self.events: Counts = np.zeros(2 * bases, np.int64)
         self.multiple = self.across = self.muted = 0
-        self.near: Counts = np.zeros(4, np.int64)
-        self.every: Counts = np.zeros(4, np.int64)
-        self.pairs: Counts = np.zeros((2, 2), np.int64)
+        self.near: Counts = np.zeros(2 * bases, np.int64)
+        self.every: Counts = np.zeros(2 * bases, np.int64)
+        self.pairs: Counts = np.zeros((bases, bases), np.int64)
 
     def add_events(self, found: CountedEvents) -> None:
         """Count the next events; neighbours across two calls are not looked at."""
@@ -84,4 +85,5 @@ class Tally:
 
     def add_pairs(self, own_basis: Bits, their_basis: Bits) -> None:
         """Count pairs by both bases; shape (n,), uint8 each."""
-        self.pairs += np.bincount(2 * own_basis + their_basis, minlength=4).reshape(2, 2)
+        bases = self.pairs.shape[0]
+        self.pairs += np.bincount(bases * own_basis + their_basis, minlength=bases * bases).reshape(bases, bases)
