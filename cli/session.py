@@ -41,6 +41,7 @@ MASTER_KEY_BYTES = 32
 @click.option(
     "--epoch-s", type=float, default=0.25, show_default=True, help="Time per announcement; 64 to find a clock."
 )
+@click.option("--mute-ps", type=int, default=50_000, show_default=True, help="Longest dead time of any detector, ps.")
 @click.option("--simulated", is_flag=True, help="The tags are simulated (implied by a truth.json beside them).")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the two key stores in this new folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -57,6 +58,7 @@ def command(
     uncertainty_s: float,
     max_drift_ppm: float,
     epoch_s: float,
+    mute_ps: int,
     simulated: bool,
     out: Path | None,
     as_json: bool,
@@ -84,6 +86,7 @@ def command(
         clock_uncertainty_s=uncertainty_s,
         max_drift_ppm=max_drift_ppm,
         epoch_s=epoch_s,
+        mute_ps=mute_ps,
     )
     simulated = simulated or any((path.parent / "truth.json").exists() for path in (alice_file, bob_file))
     sources = (Replay.of_file(alice_file, simulated=simulated), Replay.of_file(bob_file, simulated=simulated))
@@ -137,11 +140,17 @@ def _report(record: SessionRecord, simulated: bool, seconds: float, life: dict[s
         simulated=simulated,
         keys_match=match,
         seconds=seconds,
-    ) | {"blocks": len(record.outcomes), "aborted_blocks": len(record.aborts), **life, **_alarms(record)}
+    ) | {
+        "blocks": len(record.outcomes),
+        "aborted_blocks": len(record.aborts),
+        **life,
+        **_assumptions(record),
+        **_alarms(record),
+    }
     if as_json:
         output.emit("qkd.session.v1", fields)
     else:
-        output.table([(name, _shown(value)) for name, value in fields.items() if name != "alarm_findings"])
+        output.table([(name, _shown(value)) for name, value in fields.items() if name not in _NUMBERS])
         click.echo("keys match" if match else "KEYS DIFFER")
     if not match:
         raise click.exceptions.Exit(output.Exit.NOT_AUTHENTIC)
@@ -161,6 +170,18 @@ def _emit_abort(record: SessionRecord, simulated: bool, seconds: float) -> None:
     fields |= {k: v for k, v in vars(error).items() if k in ("qber_z", "qber_x")}
     fields |= _alarms(record)
     output.emit("qkd.session.v1", fields | {"abort": type(error).__name__, "abort_text": str(error)})
+
+
+_NUMBERS = ("alarm_findings", "assumptions")
+"""Fields for programs only: tables of numbers."""
+
+
+def _assumptions(record: SessionRecord) -> dict[str, Any]:
+    """What each station saw of its own assumptions in the last block, with its numbers."""
+    from dataclasses import asdict
+
+    last = zip(("alice", "bob"), record.outcomes[-1] if record.outcomes else (), strict=False)
+    return {"assumptions": {station: [asdict(v) for v in o.block.report.assumptions] for station, o in last}}
 
 
 def _alarms(record: SessionRecord) -> dict[str, Any]:

@@ -7,6 +7,7 @@ conjugate bases; equal bases give correlated bits, and errors in one basis bound
     estimation     a small sample sizes the error correction, or stops the block
     reconciliation Bob's bits become Alice's, frame by frame, by the method that suits the line and the error rate
     verification   universal hashes show which frames did; the others leave the key
+    assumptions    each station says which of those that the claim rests on failed there
     distillation   the finite-key bound says how long, a universal hash makes it so
     confirmation   tags over every word that was said; only then the key exists
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qkd import confirmation, distillation, estimation, sifting, verification
+from qkd.assumptions import exchange as assumptions
 from qkd.block import SecretBlock, Vault
 from qkd.exchange.handshake import SessionStart
 from qkd.exchange.steps import Steps
@@ -59,7 +61,8 @@ def alice(
     corrected = yield from frames.alice(estimate, params, secrets, round_trip_s, sifted.seconds)
     done = corrected.done
     verdict = yield from verification.alice(done.strings, done.errors, params.verify_bits, secrets)
-    evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model))
+    findings = yield from assumptions.alice(station, sifted, params)
+    evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model), findings)
     secret = yield from distillation.alice(evidence, params, secrets, vault, start, number)
     confirmed = yield from confirmation.alice(secret, params, vault, transcript)
     return Outcome(confirmed, sifted.ended)
@@ -79,7 +82,8 @@ def bob(
     estimate = yield from estimation.bob(sifted, params)
     corrected = yield from frames.bob(estimate, params, secrets)
     verdict = yield from verification.bob(corrected.done.strings, corrected.before, params.verify_bits)
-    evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model))
+    findings = yield from assumptions.bob(station, sifted, params)
+    evidence = distillation.Evidence(sifted, estimate, frames.join(corrected, verdict, params.leak_model), findings)
     secret = yield from distillation.bob(evidence, params, start, number)
     confirmed = yield from confirmation.bob(secret, params, vault, transcript)
     return Outcome(confirmed, sifted.ended)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qkd.assumptions.claim import NOTHING_FAILED, Claim, Findings, Judged, judge
+from qkd.assumptions.exchange import ANNOUNCED_BITS
+from qkd.assumptions.judge import common_failures
 from qkd.bits import pack
 from qkd.block import SecretBlock, Vault
 from qkd.confirmation import TAGS
@@ -43,6 +46,7 @@ class Evidence:
     sifted: SiftedBlock
     estimate: Estimate
     verified: Verified
+    findings: Findings = NOTHING_FAILED
 
     @property
     def errors_z(self) -> int:
@@ -123,27 +127,33 @@ def _counts(key: VerifiedString, tested: int, errors: int) -> BasisCounts:
         test_bits=tested,
         test_errors=errors,
         leak_ec_bits=key.leak_bits,
-        verify_bits=key.verify_bits,
+        verify_bits=key.verify_bits + ANNOUNCED_BITS,
         left_out_bits=key.revealed + key.dropped,
     )
 
 
-def label(model: LeakModel, *, two_way: bool, simulated: bool) -> str:
-    """What is claimed of a block's key, and on which assumptions.
+_CHARGED = {
+    LeakModel.ERROR_PATTERN_PUBLIC: "error pattern public",
+    LeakModel.BOTH_DIRECTIONS: "disclosures of both directions charged",
+    LeakModel.ONE_WAY_PARITIES: "one-way error correction",
+}
+
+
+def judged(findings: Findings, params: SessionParameters, *, two_way: bool) -> Judged:
+    """What may be claimed of a block's key, and what failed.
 
     Counting one direction of a two-way protocol takes for granted that Bob's answers tell Eve nothing. That is
     nothing that we could argue, so the key is then not called composable, though it is as long as under
     ERROR_PATTERN_PUBLIC, whose argument covers it.
     """
-    claims = {
-        LeakModel.ERROR_PATTERN_PUBLIC: f"composable: {CLAIM}, error pattern public",
-        LeakModel.BOTH_DIRECTIONS: f"composable: {CLAIM}, disclosures of both directions charged",
-        LeakModel.ONE_WAY_PARITIES: f"composable: {CLAIM}, one-way error correction",
-    }
-    claim = claims[model]
-    if model is LeakModel.ONE_WAY_PARITIES and two_way:
-        claim = f"conditional on Bob's answers telling nothing, which is assumed: {CLAIM}"
-    return claim + ("; simulated source" if simulated else "")
+    assumed = two_way and params.leak_model is LeakModel.ONE_WAY_PARITIES
+    return judge(findings, common_failures(params, answers_assumed=assumed))
+
+
+def label(verdict: Judged, params: SessionParameters, *, simulated: bool) -> str:
+    """The claim in one line: on which theorem it rests, how disclosures were charged, and what failed."""
+    bound = CLAIM if verdict.claim is Claim.COMPOSABLE else f"length by the bound for {CLAIM}"
+    return verdict.text(f"{bound}, {_CHARGED[params.leak_model]}", simulated=simulated)
 
 
 def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
@@ -173,6 +183,7 @@ def _block(
         [amplify(z.bits, found[0].secret_bits, seeds[0]), amplify(x.bits, found[1].secret_bits, seeds[1])]
     )
     refill_bits = PAD_BITS * (message.refill_alice + message.refill_bob)
+    verdict = judged(evidence.findings, params, two_way=verified.two_way)
     report = BlockReport(
         block=number,
         detections=evidence.sifted.detections,
@@ -201,11 +212,16 @@ def _block(
         auth_bits_refilled=refill_bits,
         eps_sec=params.eps_sec,
         eps_cor=verified.eps_cor,
-        label=label(params.leak_model, two_way=verified.two_way, simulated=start.simulated),
+        label=label(verdict, params, simulated=start.simulated),
         reconciliation=verified.choice.method.value,
         reconciliation_reason=verified.choice.reason,
         leak_model=params.leak_model.value,
         alarms=evidence.sifted.alarms,
+        announced_bits=ANNOUNCED_BITS * sum(key.bits.size > 0 for key in (z, x)),
+        claim=verdict.claim.value,
+        failed_assumptions=verdict.failed,
+        muted=evidence.sifted.muted,
+        assumptions=evidence.findings.own,
     )
     return SecretBlock(
         number=number,

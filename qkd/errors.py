@@ -7,6 +7,7 @@
     |  +- AuthenticationError     a tag did not verify: somebody altered the conversation
     +- ProtocolAborted            the protocol did its job: no key from this block
     |  +- QberTooHigh  BellTestFailed  ReconciliationFailed  VerificationFailed  KeyTooShort
+    |     AssumptionFailed
     +- PeerUnreachable            nobody answers at the other end of the line
     +- TagFormatError  ClockNotFound  FeedError            (see distribution.errors)
     +- KeyStoreError              KeyNotFound  KeyExhausted  KeyExpired  NotAuthorised
@@ -21,6 +22,7 @@ from __future__ import annotations
 from distribution.errors import ClockNotFound, FeedError, ParameterError, QkdError, TagFormatError
 
 __all__ = [
+    "AssumptionFailed",
     "AuthenticationError",
     "BellTestFailed",
     "ClockNotFound",
@@ -143,6 +145,21 @@ class DevicesGiveNoKey(ProtocolAborted):
         self.bits = bits
         self.pairs = pairs
         self.least_pairs = least_pairs
+
+
+class AssumptionFailed(ProtocolAborted):
+    """Something that the key's claim rests on was found not to hold, and this station makes no key then.
+
+    Args:
+        failed: "station: assumption" for each.
+    """
+
+    def __init__(self, failed: list[str]) -> None:
+        super().__init__(
+            f"no key from this block: {', '.join(failed)} failed",
+            hint='see the alarms of that station; on_failed = "label" in [assumptions] would make the key and say so',
+        )
+        self.failed = len(failed)
 
 
 class KeyStoreError(QkdError):

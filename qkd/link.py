@@ -60,7 +60,9 @@ class Link:
             QkdError: a block failed; calling again starts with a new handshake and the tags that remain.
         """
         for side in (self.alice, self.bob):
-            side.station = side.station or Station(self.params.double_click_ps, side.secrets)
+            side.station = side.station or Station(
+                self.params.double_click_ps, side.secrets, mute_ps=self.params.mute_ps
+            )
         start = self._shake_hands()
         number = start.next_block
         while True:

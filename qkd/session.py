@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 
 from distribution.states import BellState
 from distribution.units import PS_PER_S
+from qkd.assumptions.claim import Verdict
 from qkd.errors import ParameterError
 from qkd.reconciliation.choice import Method
 from qkd.reconciliation.ledger import LeakModel
@@ -48,6 +49,8 @@ class SessionParameters:
         leak_model: what of the error correction's disclosures is charged to the key, under which assumption.
         verify_bits: tag length of the error verification, per frame.
         eps_sec: secrecy parameter of a block's key (both bases together).
+        mute_ps: an event counts only if no detector of its station clicked for so long before it; at least the longest
+            dead time of both stations' detectors. 0: every event counts, and the key is not called composable.
     """
 
     protocol: Protocol = Protocol.BBM92
@@ -67,6 +70,7 @@ class SessionParameters:
     leak_model: LeakModel = LeakModel.ERROR_PATTERN_PUBLIC
     verify_bits: int = 64
     eps_sec: float = 1e-10
+    mute_ps: int = 50_000
 
     def __post_init__(self) -> None:
         bounds: list[tuple[str, float, float, float]] = [
@@ -83,12 +87,18 @@ class SessionParameters:
             ("reconciliation_seconds", self.reconciliation_seconds, 1e-3, 3600),
             ("verify_bits", self.verify_bits, 32, 256),
             ("eps_sec", self.eps_sec, 1e-30, 1e-2),
+            ("mute_ps", self.mute_ps, 0, PS_PER_S),
         ]
         for name, value, low, high in bounds:
             if not low <= value <= high:
                 raise ParameterError(f"{name} = {value} must be in {low} .. {high}")
         if self.verify_bits % 8:
             raise ParameterError(f"verify_bits = {self.verify_bits} must be a multiple of 8")
+        if 0 < self.mute_ps < self.double_click_ps:
+            raise ParameterError(
+                f"mute_ps = {self.mute_ps} must be 0, or double_click_ps = {self.double_click_ps} or more",
+                hint="the dead window begins with an event; while that goes on it cannot end",
+            )
 
     @property
     def block_coincidences(self) -> int:
@@ -125,6 +135,11 @@ class BlockReport:
             one line; of a sum, in the last block. leak_model: under which assumption disclosures were charged.
         alarms: side-channel monitors of this station that had raised an alarm by the end of the block; of a sum, of
             any block.
+        announced_bits: taken off the key for what the stations tell each other of their assumptions.
+        claim: what is claimed, in one word of a fixed list; of a sum, every one that occurs.
+        failed_assumptions: "station: assumption" for all that failed, equal at both ends; of a sum, in any block.
+        muted: events of this station that came too soon after a click to count.
+        assumptions: this station's verdicts with their numbers; of a sum, those of the last block.
     """
 
     block: int = -1
@@ -161,6 +176,11 @@ class BlockReport:
     reconciliation_reason: str = ""
     leak_model: str = ""
     alarms: tuple[str, ...] = ()
+    announced_bits: int = 0
+    claim: str = ""
+    failed_assumptions: tuple[str, ...] = ()
+    muted: int = field(default=0, compare=False)
+    assumptions: tuple[Verdict, ...] = field(default=(), compare=False)
 
     def __add__(self, other: BlockReport) -> BlockReport:
         mine, theirs = asdict(self), asdict(other)
@@ -168,8 +188,12 @@ class BlockReport:
             "block": -1,
             "reconciliation_reason": other.reconciliation_reason or self.reconciliation_reason,
             "alarms": tuple(sorted({*self.alarms, *other.alarms})),
+            "failed_assumptions": tuple(dict.fromkeys((*self.failed_assumptions, *other.failed_assumptions))),
+            "assumptions": other.assumptions or self.assumptions,
         }
-        total |= {name: _listed(mine[name], theirs[name]) for name in ("label", "reconciliation", "leak_model")}
+        total |= {
+            name: _listed(mine[name], theirs[name]) for name in ("label", "claim", "reconciliation", "leak_model")
+        }
         return BlockReport(**total, **{name: mine[name] + theirs[name] for name in mine if name not in total})
 
     @property
@@ -230,4 +254,6 @@ def summarise(
         "auth_bits_refilled": total.auth_bits_refilled,
         "seconds": round(seconds, 3),
         "label": total.label,
+        "claim": total.claim,
+        "failed_assumptions": list(total.failed_assumptions),
     }

@@ -51,8 +51,9 @@ class SiftedBlock:
         detections, double_clicks: this station's events during the block.
         coincidences: pairs in any bases.
         ended: one of the taggers has no more.
-        alarms: names of the monitors that have raised an alarm at this station so far.
+        alarms: names of the monitors whose alarms stand at this station.
         seconds: how much of Bob's time the block took.
+        muted: this station's events that came too soon after a click to count.
     """
 
     basis: Bits
@@ -63,6 +64,7 @@ class SiftedBlock:
     ended: bool
     alarms: tuple[str, ...] = ()
     seconds: float = 0.0
+    muted: int = 0
 
     def __len__(self) -> int:
         return int(self.bit.size)
@@ -108,6 +110,7 @@ class _Growing:
         # By number and not by mask: selecting by a mask that is true by chance is slow.
         same = np.flatnonzero(basis == theirs)
         station.sifted += same.size
+        station.tally.add_pairs(basis, theirs)
         return SiftedBlock(
             basis[same],
             np.concatenate(self.bits)[same],
@@ -115,20 +118,23 @@ class _Growing:
             self.double_clicks,
             self.coincidences,
             self.ended,
-            tuple(sorted({alarm.watch.value for alarm in station.alarms})),
+            tuple(sorted({alarm.watch.value for alarm in station.standing_alarms()})),
             self.epochs * params.epoch_s,
+            station.tally.muted,
         )
 
 
 def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     """Bob's part: announce detections epoch by epoch until the block is full or a tagger ends, then his bases."""
     block = _Growing()
+    station.begin_block()
     pending = NO_EVENTS
     while block.wants_more(params):
         events = yield from _next_epoch(station, params)
         block.epochs += 1
         block.detections += len(events)
         block.double_clicks += events.double_clicks
+        station.tally.add_events(events)
         pending = join_events(pending, events)
         yield from send(_announce(events, params.bin_ps, station.ended))
         answer = yield from receive(Kept, MoreDetections)
@@ -149,6 +155,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     """Alice's part: align, match and answer, until the block is full or a tagger ends, then her bases."""
     block = _Growing()
+    station.begin_block()
     theirs = _Announced()
     watched: list[_Watched] = []
     while block.wants_more(params):
@@ -313,8 +320,8 @@ def _coincidences(
     done = int(np.searchsorted(events.t_ps, end_ps - params.window_ps))
     if found.index_a.size:
         done = max(done, int(found.index_a[-1]) + 1)
-    station.events = events.from_index(done)
-    used = Events(events.t_ps[:done], events.basis[:done], events.bit[:done], events.double_clicks)
+    used, station.events = events.split(done)
+    station.tally.add_events(used)
     return used, found.index_a, found.index_b, found.delay_ps(events.t_ps, aligned)
 
 

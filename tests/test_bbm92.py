@@ -14,7 +14,8 @@ from distribution.scenario import load_scenario
 from distribution.simulate import simulate
 from distribution.sources.replay import Replay
 from distribution.tags import TimeTags
-from qkd.distillation import label
+from qkd.assumptions.claim import NOTHING_FAILED
+from qkd.distillation import judged, label
 from qkd.errors import (
     AuthenticationError,
     ClockNotFound,
@@ -93,7 +94,7 @@ def assert_length_is_the_bound(r: BlockReport, eps_sec: float = PARAMS.eps_sec) 
     eps_z, eps_x = split_over_bases(*(key[name] + left_out[name] for name in "zx"), eps_sec)
     from_z = slow_length(key["z"], left_out["z"], known["x"], r.errors_x + r.dropped_x, eps_z)
     from_x = slow_length(key["x"], left_out["x"], known["z"], r.errors_z + r.dropped_z, eps_x)
-    expected = from_z + from_x - r.leak_ec_bits - r.verify_bits
+    expected = from_z + from_x - r.leak_ec_bits - r.verify_bits - r.announced_bits
     assert expected - 2 <= r.secret_bits <= expected
 
 
@@ -168,14 +169,21 @@ def test_the_label_says_which_leak_model_and_what_is_assumed(model: LeakModel) -
     said = {
         LeakModel.ERROR_PATTERN_PUBLIC: "composable: ",
         LeakModel.BOTH_DIRECTIONS: "composable: ",
-        LeakModel.ONE_WAY_PARITIES: "conditional on Bob's answers telling nothing, which is assumed: ",
+        LeakModel.ONE_WAY_PARITIES: "no claim: ",
     }
     assert report.label.startswith(said[model])
+    assert report.label.startswith(f"{report.claim}: ")
+    assert ("both: silent-answers" in report.failed_assumptions) == (model is LeakModel.ONE_WAY_PARITIES)
 
 
 def test_one_way_correction_needs_no_assumption_under_one_way_parities() -> None:
-    assert label(LeakModel.ONE_WAY_PARITIES, two_way=False, simulated=False).startswith("composable: ")
-    assert len({label(m, two_way=w, simulated=False) for m in LeakModel for w in (True, False)}) == 4
+    def said(model: LeakModel, *, two_way: bool) -> str:
+        params = replace(PARAMS, leak_model=model)
+        return label(judged(NOTHING_FAILED, params, two_way=two_way), params, simulated=False)
+
+    assert said(LeakModel.ONE_WAY_PARITIES, two_way=False).startswith("composable: ")
+    assert "composable" not in said(LeakModel.ONE_WAY_PARITIES, two_way=True)
+    assert len({said(m, two_way=w) for m in LeakModel for w in (True, False)}) == 4
 
 
 def test_charging_both_directions_costs_what_was_said() -> None:

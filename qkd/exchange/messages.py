@@ -189,6 +189,15 @@ class Abort(Message, frozen=True):
     numbers: dict[str, float]
 
 
+class StationFindings(Message, frozen=True):
+    """Both, once a block, Alice first: which of the assumptions that a station judges failed there, by name, in order.
+
+    What this costs the key stands in `qkd.assumptions.exchange`.
+    """
+
+    failed: tuple[str, ...]
+
+
 AnyMessage = (
     Hello
     | Detections
@@ -211,4 +220,5 @@ AnyMessage = (
     | Amplify
     | Tag
     | Abort
+    | StationFindings
 )

@@ -59,7 +59,7 @@ def play(recording: Recording, role: Role, *, exact: bool = True) -> tuple[Outco
         RecordingDiffers: it says something else. QkdError: what the role raises.
     """
     secrets, vault = FixedBits(recording.labels[role]), MemoryVault(recording.pre_shared)
-    station = Station(recording.params.double_click_ps, secrets)
+    station = Station(recording.params.double_click_ps, secrets, mute_ps=recording.params.mute_ps)
     replay, transcript = Replay(recording.said, exact=exact), Transcript()
     hello = handshake.alice if role is Role.ALICE else handshake.bob
     start = replay.drive(Engine(role, hello(recording.params, vault, secrets, simulated=True), transcript))

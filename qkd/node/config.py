@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from distribution.monitors.limits import Limits
+from qkd.assumptions.limits import AssumptionLimits
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms.clockmark import DEFAULT_TOLERANCE_S
@@ -130,6 +131,7 @@ class NodeConfig:
     api: ApiConfig
     session: SessionParameters = field(default_factory=SessionParameters)
     monitors: Limits = field(default_factory=Limits)
+    assumptions: AssumptionLimits = field(default_factory=AssumptionLimits)
     folder: Path = Path()
 
     def path(self, name: str) -> Path:
@@ -180,6 +182,7 @@ _SECTIONS: dict[str, type] = {
     "api": ApiConfig,
     "session": SessionParameters,
     "monitors": Limits,
+    "assumptions": AssumptionLimits,
 }
 
 
@@ -283,6 +286,7 @@ window_ps = 1000                  # coincidence window, full width
 block_bits = 200000               # sifted bits per block
 qber_limit = 0.11
 eps_sec = 1e-14                   # secrecy of each run: the budget above is good for 1e8 of them
+mute_ps = 50000                   # at least the longest dead time of both stations' detectors
 reconciliation = "auto"           # or one of cascade/fast|tight|serial|large, ldpc/one-way|blind
 reconciliation_seconds = 5.0      # auto: the method that discloses least of those that finish a block in this time,
                                   # or in the time that it took to detect
@@ -290,4 +294,9 @@ reconciliation_seconds = 5.0      # auto: the method that discloses least of tho
 [monitors]                        # side-channel monitors of this station; the two ends may differ
 station_dead_ps = 0               # a tagger with one dead time for all its inputs: that time
 pulse_period_ps = 0               # a pulsed source: its period
+
+[assumptions]                     # what this station's claim rests on; the two ends may differ
+efficiency_ratio = 1.1            # of two detectors of a basis, larger over smaller: more, and the claim goes
+dead_ps = 0                       # dead time of the slowest detector, if known; mute_ps must be as long
+on_failed = "label"               # make the key and say so, or "abort": no key from such a block
 """

@@ -142,6 +142,7 @@ class Node:
             on_abort=self._on_abort,
             on_line=self._on_line,
             limits=self._config.monitors,
+            assumption_limits=self._config.assumptions,
         )
         lines = self._line_keeper(loop)
         await lines.open()

@@ -17,6 +17,7 @@ from distribution.delivery import TagSource
 from distribution.health import SourceHealth
 from distribution.monitors.limits import Limits
 from qkd import bbm92, confirmation
+from qkd.assumptions.limits import AssumptionLimits
 from qkd.block import Vault
 from qkd.errors import (
     ClockNotFound,
@@ -68,6 +69,7 @@ class StationLoop:
         on_line: called with "up" after a handshake and with "down" and the reason when a line is lost.
         limits: tolerances of the side-channel monitors.
         backoff: how long to wait after runs without a key.
+        assumption_limits: what a station may be off by before the claim goes, and what is done then.
     """
 
     role: Role
@@ -80,6 +82,7 @@ class StationLoop:
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
     limits: Limits = field(default_factory=Limits)
+    assumption_limits: AssumptionLimits = field(default_factory=AssumptionLimits)
     station: Station = field(init=False)
     backoff: BackOff = field(default_factory=lambda: BackOff(time.monotonic))
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
@@ -87,7 +90,16 @@ class StationLoop:
     _begun: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
+        self.station = self._new_station()
+
+    def _new_station(self) -> Station:
+        return Station(
+            self.params.double_click_ps,
+            self.secrets,
+            self.limits,
+            mute_ps=self.params.mute_ps,
+            assumption_limits=self.assumption_limits,
+        )
 
     @property
     def feed_health(self) -> SourceHealth:
@@ -206,7 +218,10 @@ class StationLoop:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
         self._earlier += self.source.health
         self.source.close()
-        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
+        standing = self.station.standing_alarms()
+        self.station = self._new_station()
+        # A tagger that comes back has answered no alarm.
+        self.station.keep_alarms(standing)
         while True:
             try:
                 self.source = await asyncio.to_thread(self.reopen)
