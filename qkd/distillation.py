@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qkd.bellkey import bell_key_length
+from qkd.belltest import UNEVEN, Told
 from qkd.bits import pack
 from qkd.block import SecretBlock, Vault
 from qkd.confirmation import TAGS
@@ -23,6 +25,7 @@ from qkd.exchange.messages import Amplify
 from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.finitekey import BasisCounts, KeyLength, both_bases_key_length
 from qkd.privacy import PaSeed, amplify
+from qkd.protocols import settings_of
 from qkd.randomness import SecretBits
 from qkd.reconciliation.frames import Verified, VerifiedString
 from qkd.reconciliation.ledger import LeakModel
@@ -34,14 +37,17 @@ PAD_RESERVE = 256
 
 CLAIM = "coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
 
+BELL_CLAIM = "coherent attacks, phase errors bounded by the tested settings (Ville), trusted analysers"
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the stages before this one counted."""
+    """All that the stages before this one counted; `bell` where the protocol has a Bell test."""
 
     sifted: SiftedBlock
     estimate: Estimate
     verified: Verified
+    bell: Told | None = None
 
     @property
     def errors_z(self) -> int:
@@ -104,16 +110,31 @@ def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, K
     Raises:
         QberTooHigh: the exact counts are above the limit. KeyTooShort: not one bit in both together.
     """
-    check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / evidence.known_x, params.qber_limit)
+    check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / max(1, evidence.known_x), params.qber_limit)
     z, x = evidence.verified.z, evidence.verified.x
-    from_z, from_x = both_bases_key_length(
-        _counts(z, evidence.known_x + x.dropped, evidence.errors_x + x.dropped),
-        _counts(x, evidence.known_z + z.dropped, evidence.errors_z + z.dropped),
-        params.eps_sec,
-    )
+    if evidence.bell is not None:
+        from_z, from_x = _lengths_by_test(evidence.bell, (z, x), params)
+    else:
+        from_z, from_x = both_bases_key_length(
+            _counts(z, evidence.known_x + x.dropped, evidence.errors_x + x.dropped),
+            _counts(x, evidence.known_z + z.dropped, evidence.errors_z + z.dropped),
+            params.eps_sec,
+        )
     if from_z.secret_bits + from_x.secret_bits == 0:
         raise KeyTooShort(max(from_z.raw, from_x.raw), len(evidence.sifted))
     return from_z, from_x
+
+
+def _lengths_by_test(
+    bell: Told, strings: tuple[VerifiedString, VerifiedString], params: SessionParameters
+) -> tuple[KeyLength, KeyLength]:
+    """The same from the tested pairs of settings (`qkd.bellkey`), eps_sec shared among the strings that there are."""
+    keys = settings_of(params.protocol).keys
+    lengths = [KeyLength(raw=0, phase_errors=0, eps_sm=0.0, eps_pa=0.0)] * 2
+    for i, (pair, string) in enumerate(zip(keys, strings, strict=False)):
+        disclosed = string.leak_bits + string.verify_bits
+        lengths[i] = bell_key_length(bell.counts(pair), string.bits.size, disclosed, params.eps_sec / len(keys))
+    return lengths[0], lengths[1]
 
 
 def _counts(key: VerifiedString, tested: int, errors: int) -> BasisCounts:
@@ -127,22 +148,26 @@ def _counts(key: VerifiedString, tested: int, errors: int) -> BasisCounts:
     )
 
 
-def label(model: LeakModel, *, two_way: bool, simulated: bool) -> str:
+def label(model: LeakModel, *, two_way: bool, simulated: bool, bell: Told | None = None) -> str:
     """What is claimed of a block's key, and on which assumptions.
 
     Counting one direction of a two-way protocol takes for granted that Bob's answers tell Eve nothing. That is
     nothing that we could argue, so the key is then not called composable, though it is as long as under
     ERROR_PATTERN_PUBLIC, whose argument covers it.
     """
+    basis = CLAIM if bell is None else BELL_CLAIM
     claims = {
-        LeakModel.ERROR_PATTERN_PUBLIC: f"composable: {CLAIM}, error pattern public",
-        LeakModel.BOTH_DIRECTIONS: f"composable: {CLAIM}, disclosures of both directions charged",
-        LeakModel.ONE_WAY_PARITIES: f"composable: {CLAIM}, one-way error correction",
+        LeakModel.ERROR_PATTERN_PUBLIC: f"composable: {basis}, error pattern public",
+        LeakModel.BOTH_DIRECTIONS: f"composable: {basis}, disclosures of both directions charged",
+        LeakModel.ONE_WAY_PARITIES: f"composable: {basis}, one-way error correction",
     }
     claim = claims[model]
     if model is LeakModel.ONE_WAY_PARITIES and two_way:
-        claim = f"conditional on Bob's answers telling nothing, which is assumed: {CLAIM}"
-    return claim + ("; simulated source" if simulated else "")
+        claim = f"conditional on Bob's answers telling nothing, which is assumed: {basis}"
+    if bell is not None and bell.evenness < UNEVEN:
+        claim = f"conditional on evenly chosen settings, which the counts contradict: {basis}"
+    fair = "" if bell is None else "; Bell test: fair sampling"
+    return claim + fair + ("; simulated source" if simulated else "")
 
 
 def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
@@ -200,11 +225,13 @@ def _block(
         auth_bits_refilled=refill_bits,
         eps_sec=params.eps_sec,
         eps_cor=verified.eps_cor,
-        label=label(params.leak_model, two_way=verified.two_way, simulated=start.simulated),
+        label=label(params.leak_model, two_way=verified.two_way, simulated=start.simulated, bell=evidence.bell),
         reconciliation=verified.choice.method.value,
         reconciliation_reason=verified.choice.reason,
         leak_model=params.leak_model.value,
         alarms=evidence.sifted.alarms,
+        bell_wins=evidence.bell.wins if evidence.bell else (),
+        bell_trials=evidence.bell.trials if evidence.bell else (),
     )
     return SecretBlock(
         number=number,

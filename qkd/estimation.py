@@ -20,6 +20,7 @@ from qkd.bits import Bits, pack, unpack
 from qkd.errors import KeyTooShort, QberTooHigh
 from qkd.exchange.messages import SampleAnswer, SampleRequest
 from qkd.exchange.steps import Steps, receive, send
+from qkd.protocols import settings_of
 from qkd.randomness import SEED_BYTES, SecretBits, expand_permutation
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
@@ -46,12 +47,12 @@ class Estimate:
     @property
     def qber_z(self) -> float:
         """Sample error rate in Z."""
-        return self.errors_z / self.sample_z
+        return self.errors_z / self.sample_z if self.sample_z else 0.0
 
     @property
     def qber_x(self) -> float:
         """Sample error rate in X."""
-        return self.errors_x / self.sample_x
+        return self.errors_x / self.sample_x if self.sample_x else 0.0
 
 
 def sample_size(bits: int, fraction: float) -> int:
@@ -85,14 +86,17 @@ def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
 
 
 def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
-    """The bits of each basis, if there are enough of both."""
+    """The bits of each basis, if there are enough of both; X is empty where the protocol makes one string only."""
     z, x = block.of(Basis.Z), block.of(Basis.X)
-    if len(block) < params.least_block_bits or min(z.size, x.size) < 4:
+    single = len(settings_of(params.protocol).keys) == 1
+    if len(block) < params.least_block_bits or min(z.size, z.size if single else x.size) < 4:
         raise KeyTooShort(0, len(block), params.least_block_bits)
     return z, x
 
 
 def _positions(bits: Bits, basis: str, params: SessionParameters, seed: bytes) -> npt.NDArray[np.int64]:
+    if not bits.size:
+        return np.empty(0, np.int64)
     order = expand_permutation(seed, f"sample/{basis}", bits.size)
     return np.sort(order[: sample_size(bits.size, params.sample_fraction)]).astype(np.int64)
 
@@ -106,7 +110,7 @@ def _judge(z: Bits, x: Bits, sample: tuple[int, int], errors: tuple[int, int], p
     limit = params.qber_limit
     for qber, size in ((found.qber_z, found.sample_z), (found.qber_x, found.sample_x)):
         # Three standard deviations of leeway: the exact count is judged again after error correction.
-        if qber > limit + 3.0 * math.sqrt(limit * (1.0 - limit) / size):
+        if size and qber > limit + 3.0 * math.sqrt(limit * (1.0 - limit) / size):
             raise QberTooHigh(found.qber_z, found.qber_x, limit)
     return found
 

@@ -6,23 +6,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from enum import Enum
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 
+from distribution.estimates import Estimate, balance
 from distribution.states import BellState
 from distribution.units import PS_PER_S
+from qkd.bellgame import LOCAL_WIN, exact_p_value
 from qkd.errors import ParameterError
+from qkd.protocols import Protocol, inversions
 from qkd.reconciliation.choice import Method
 from qkd.reconciliation.ledger import LeakModel
-
-
-class Protocol(Enum):
-    """Which protocol the engines run."""
-
-    BBM92 = "bbm92"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +28,8 @@ class SessionParameters:
     """Agreed parameters of a link; every field is public.
 
     Attributes:
-        protocol: BBM92.
-        state: Bell state that the source aims at; says in which bases Bob's bits come inverted.
+        protocol: which one, with its settings (`qkd.protocols`).
+        state: Bell state that the source aims at; says at which settings Bob's bits come inverted.
         window_ps: coincidence window, FULL width.
         bin_ps: to how many ps Bob's detection times are coarsened before he sends them.
         double_click_ps: clicks of one station closer than this are one event with a random bit.
@@ -48,6 +46,7 @@ class SessionParameters:
         leak_model: what of the error correction's disclosures is charged to the key, under which assumption.
         verify_bits: tag length of the error verification, per frame.
         eps_sec: secrecy parameter of a block's key (both bases together).
+        bell_p_limit: with a Bell test, abort unless local realism is refuted with a p-value of at most this.
     """
 
     protocol: Protocol = Protocol.BBM92
@@ -67,6 +66,7 @@ class SessionParameters:
     leak_model: LeakModel = LeakModel.ERROR_PATTERN_PUBLIC
     verify_bits: int = 64
     eps_sec: float = 1e-10
+    bell_p_limit: float = 1e-6
 
     def __post_init__(self) -> None:
         bounds: list[tuple[str, float, float, float]] = [
@@ -83,12 +83,14 @@ class SessionParameters:
             ("reconciliation_seconds", self.reconciliation_seconds, 1e-3, 3600),
             ("verify_bits", self.verify_bits, 32, 256),
             ("eps_sec", self.eps_sec, 1e-30, 1e-2),
+            ("bell_p_limit", self.bell_p_limit, 1e-300, 0.5),
         ]
         for name, value, low, high in bounds:
             if not low <= value <= high:
                 raise ParameterError(f"{name} = {value} must be in {low} .. {high}")
         if self.verify_bits % 8:
             raise ParameterError(f"verify_bits = {self.verify_bits} must be a multiple of 8")
+        inversions(self.protocol, self.state)
 
     def to_json(self) -> bytes:
         """Canonical JSON of all fields: what the first message carries."""
@@ -120,6 +122,8 @@ class BlockReport:
             one line; of a sum, in the last block. leak_model: under which assumption disclosures were charged.
         alarms: side-channel monitors of this station that had raised an alarm by the end of the block; of a sum, of
             any block.
+        bell_wins, bell_trials: of the CHSH game, by pairs of settings (a0, b0), (a0, b1), (a1, b0), (a1, b1); empty
+            where the protocol has no Bell test.
     """
 
     block: int = -1
@@ -156,6 +160,8 @@ class BlockReport:
     reconciliation_reason: str = ""
     leak_model: str = ""
     alarms: tuple[str, ...] = ()
+    bell_wins: tuple[int, ...] = ()
+    bell_trials: tuple[int, ...] = ()
 
     def __add__(self, other: BlockReport) -> BlockReport:
         mine, theirs = asdict(self), asdict(other)
@@ -164,6 +170,8 @@ class BlockReport:
             "reconciliation_reason": other.reconciliation_reason or self.reconciliation_reason,
             "alarms": tuple(sorted({*self.alarms, *other.alarms})),
         }
+        for name in ("bell_wins", "bell_trials"):
+            total[name] = tuple(map(sum, zip_longest(mine[name], theirs[name], fillvalue=0)))
         total |= {name: _listed(mine[name], theirs[name]) for name in ("label", "reconciliation", "leak_model")}
         return BlockReport(**total, **{name: mine[name] + theirs[name] for name in mine if name not in total})
 
@@ -183,6 +191,22 @@ class BlockReport:
         """Error fraction in the X basis; 0 when nothing was sifted."""
         known = self.sifted_x - self.dropped_x
         return self.errors_x / known if known else 0.0
+
+    @property
+    def chsh(self) -> Estimate | None:
+        """CHSH value S with its standard error; None without a Bell test."""
+        if not self.bell_trials:
+            return None
+        found = [balance(wins, n - wins) for wins, n in zip(self.bell_wins, self.bell_trials, strict=True)]
+        known = [correlator for correlator in found if correlator is not None]
+        return Estimate(sum(e.value for e in known), math.sqrt(sum(e.error**2 for e in known)))
+
+    @property
+    def chsh_p_value(self) -> float | None:
+        """Exact chance of so many wins under local realism, settings even; None without a Bell test."""
+        if not self.bell_trials:
+            return None
+        return exact_p_value(sum(self.bell_wins), sum(self.bell_trials), LOCAL_WIN).value
 
     @property
     def f(self) -> float:
@@ -225,4 +249,7 @@ def summarise(
         "auth_bits_refilled": total.auth_bits_refilled,
         "seconds": round(seconds, 3),
         "label": total.label,
+        "chsh_s": total.chsh.value if total.chsh else None,
+        "chsh_s_error": total.chsh.error if total.chsh else None,
+        "chsh_p_value": total.chsh_p_value,
     }

@@ -3,6 +3,9 @@
 Bob tells when he detected and in which basis, never what. Alice aligns the clocks from these times alone, matches
 coincidences and answers which of Bob's events to keep. Both count what is kept, so both know when the block is full
 without another message. Window, matching and alignment never look at a basis or a bit.
+
+Where the protocol has a Bell test, every coincidence is of use: Alice keeps all and says her setting of each. The block
+is full by its key bits all the same.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from distribution.units import PS_PER_S, seconds_to_ps
 from qkd.bits import Bits, pack, unpack
 from qkd.errors import ClockNotFound, RemoteProtocolError
 from qkd.exchange.codec import pack_ascending, unpack_ascending
-from qkd.exchange.messages import Detections, Kept, MoreDetections
-from qkd.exchange.steps import Steps, receive, send
+from qkd.exchange.messages import Detections, Kept, KeptPairs, MoreDetections
+from qkd.exchange.steps import Role, Steps, receive, send
+from qkd.protocols import NO_KEY, Settings, inversions, pack_settings, setting_bits, settings_of, unpack_settings
 from qkd.session import SessionParameters
 from qkd.station import NO_EVENTS, Events, Station, join_events
 
@@ -41,7 +45,9 @@ class SiftedBlock:
     """Same-basis bits of one station, both bases interleaved in order of detection.
 
     Attributes:
-        basis, bit: shape (n,), uint8. Bob's bits are already inverted where the Bell state says so.
+        basis, bit: shape (n,), uint8. Bob's bits are already inverted where the Bell state says so. Where the
+            protocol has a Bell test, `basis` is the number of the pair of settings (`qkd.protocols`) until the
+            outcomes that give no key were told (`qkd.belltest`).
         detections, double_clicks: this station's events during the block.
         coincidences: pairs in any bases (Alice), -1 at Bob, who is not told.
         ended: one of the taggers has no more.
@@ -75,10 +81,14 @@ class _Growing:
         self.size = self.detections = self.double_clicks = 0
         self.coincidences = self.epochs = 0
 
-    def keep(self, basis: Bits, bit: Bits) -> None:
+    def keep(self, settings: Settings, at_alice: Bits, at_bob: Bits, bit: Bits) -> int:
+        """Add events; returns how many of them are sifted bits."""
+        basis = settings.numbers(at_alice, at_bob) if settings.tested else at_alice
         self.bases.append(basis)
         self.bits.append(bit)
-        self.size += bit.size
+        sifted = int(np.count_nonzero(settings.key_of[basis] != NO_KEY)) if settings.tested else int(bit.size)
+        self.size += sifted
+        return sifted
 
     def close(self, station: Station, params: SessionParameters, *, coincidences: int, ended: bool) -> SiftedBlock:
         empty = np.empty(0, np.uint8)
@@ -97,6 +107,8 @@ class _Growing:
 def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     """Bob's part: announce detections epoch by epoch until the block is full or a tagger ends."""
     block = _Growing()
+    settings = settings_of(params.protocol)
+    kept: type[Kept] | type[KeptPairs] = KeptPairs if settings.tested else Kept
     pending = NO_EVENTS
     ended = False
     while block.size < params.block_bits and not ended:
@@ -105,16 +117,16 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         block.detections += len(events)
         block.double_clicks += events.double_clicks
         pending = join_events(pending, events)
-        yield from send(_announce(events, params.bin_ps, station.ended))
-        answer = yield from receive(Kept, MoreDetections)
+        yield from send(_announce(events, params, station.ended))
+        answer = yield from receive(kept, MoreDetections)
         if isinstance(answer, MoreDetections):
             if station.ended:
                 raise RemoteProtocolError("asked for more detections after the last were announced")
             continue
         index = _read_kept(answer, len(pending))
         basis = pending.basis[index]
-        block.keep(basis, pending.bit[index] ^ _inversion(params)[basis])
-        station.sifted += index.size
+        at_alice = basis if isinstance(answer, Kept) else _settings_at_alice(answer, settings)
+        station.sifted += block.keep(settings, at_alice, basis, pending.bit[index] ^ _inversion(params)[basis])
         pending = NO_EVENTS
         ended = answer.ended
     return block.close(station, params, coincidences=-1, ended=ended)
@@ -123,6 +135,7 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     """Alice's part: align, match and answer, until the block is full or a tagger ends."""
     block = _Growing()
+    settings = settings_of(params.protocol)
     theirs = _Announced()
     ended = False
     while block.size < params.block_bits and not ended:
@@ -137,21 +150,42 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         block.detections += len(events)
         block.double_clicks += events.double_clicks
         block.coincidences += index.size
-        same = events.basis[ours] == theirs.basis[index]
-        block.keep(events.basis[ours[same]], events.bit[ours[same]])
-        station.sifted += int(same.sum())
+        if not settings.tested:
+            same = events.basis[ours] == theirs.basis[index]
+            ours, index = ours[same], index[same]
+        station.sifted += block.keep(settings, events.basis[ours], theirs.basis[index], events.bit[ours])
         ended = theirs.ended or station.exhausted
         if ended and station.pair_monitor is not None:
             station.pair_monitor.finish()
-        width, deltas = pack_ascending(index[same])
-        yield from send(Kept(int(same.sum()), width, deltas, ended))
+        yield from send(_answer(settings, index, events.basis[ours], ended))
         theirs = _Announced(theirs)
     return block.close(station, params, coincidences=block.coincidences, ended=ended)
 
 
 def _inversion(params: SessionParameters) -> Bits:
-    """Per basis: whether Bob's bits come inverted."""
-    return np.array([params.state.anticorrelated(b) for b in (Basis.Z, Basis.X)], np.uint8)
+    """Per setting: whether Bob's bits come inverted."""
+    return inversions(params.protocol, params.state)
+
+
+def _answer(settings: Settings, index: npt.NDArray[np.int64], own: Bits, ended: bool) -> Kept | KeptPairs:
+    """Which of Bob's events Alice keeps, and where there is a Bell test, her setting of each."""
+    width, deltas = pack_ascending(index)
+    if not settings.tested:
+        return Kept(int(index.size), width, deltas, ended)
+    return KeptPairs(int(index.size), width, deltas, pack(pack_settings(own, len(settings.alice))), ended)
+
+
+def _settings_at_alice(answer: KeptPairs, settings: Settings) -> Bits:
+    """Her setting of each event that she keeps, shape (count,), uint8."""
+    return _read_settings(answer.settings, answer.count, settings.count(Role.ALICE))
+
+
+def _read_settings(packed: bytes, events: int, settings: int) -> Bits:
+    """The peer's setting of each event, shape (events,), uint8."""
+    read = unpack_settings(unpack(packed, events * setting_bits(settings)), settings)
+    if read.size and read.max() >= settings:
+        raise RemoteProtocolError(f"the peer names setting {read.max()}, the last is {settings - 1}")
+    return read
 
 
 def _next_epoch(station: Station, params: SessionParameters) -> Steps[Events]:
@@ -166,15 +200,17 @@ def _next_epoch(station: Station, params: SessionParameters) -> Steps[Events]:
     return station.take_events()
 
 
-def _announce(events: Events, bin_ps: int, ended: bool) -> Detections:
+def _announce(events: Events, params: SessionParameters, ended: bool) -> Detections:
     """Times and bases of an epoch, coarsened and packed."""
+    bin_ps = params.bin_ps
     bins = bin_numbers(events.t_ps, bin_ps)
     start = int(bins[0]) if bins.size else 0
     width, deltas = pack_ascending(bins - start)
-    return Detections(start, bin_ps, len(events), width, deltas, pack(events.basis), ended)
+    bases = pack_settings(events.basis, settings_of(params.protocol).count(Role.BOB))
+    return Detections(start, bin_ps, len(events), width, deltas, pack(bases), ended)
 
 
-def _read_kept(answer: Kept, pending: int) -> npt.NDArray[np.int64]:
+def _read_kept(answer: Kept | KeptPairs, pending: int) -> npt.NDArray[np.int64]:
     """Indices that Alice keeps: ascending, each once, among the pending events."""
     index = unpack_ascending(answer.width, answer.deltas, answer.count, largest=pending - 1)
     if np.any(np.diff(index) <= 0):
@@ -214,7 +250,8 @@ class _Announced:
         if t_ps.size and t_ps[0] < self.last_ps:
             raise RemoteProtocolError("Bob announced detections that precede those announced before")
         self.t_ps = np.concatenate([self.t_ps, t_ps])
-        self.basis = np.concatenate([self.basis, unpack(message.bases, message.count)])
+        settings = settings_of(params.protocol).count(Role.BOB)
+        self.basis = np.concatenate([self.basis, _read_settings(message.bases, message.count, settings)])
         self.ended = message.ended
         self.epochs += 1
 
@@ -301,7 +338,9 @@ def _watch(
     found: Matches,
     aligned: npt.NDArray[np.int64],
 ) -> None:
-    """Show the pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
+    """Show the pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases; it knows two a side."""
+    if settings_of(params.protocol).tested:
+        return
     if station.pair_monitor is None:
         station.pair_monitor = PairMonitor(params.window_ps, station.limits)
     own = 2 * events.basis[found.index_a] + events.bit[found.index_a]

@@ -63,6 +63,29 @@ class Kept(Message, frozen=True):
     ended: bool
 
 
+class KeptPairs(Message, frozen=True):
+    """A>B, in place of `Kept` where there is a Bell test: all events that Alice shares, and her setting of each.
+
+    Settings are packed, one bit each where Alice has two of them, two bits each (high one first) where three.
+    """
+
+    count: int
+    width: int
+    deltas: bytes
+    settings: bytes
+    ended: bool
+
+
+class BellOutcomes(Message, frozen=True):
+    """Both, Alice first: own outcomes of all kept pairs that give no key, in order; they decide the Bell test.
+
+    `across` is how many of all kept pairs were, at this station, clicks at several settings, which got a random one.
+    """
+
+    bits: bytes
+    across: int
+
+
 class SampleRequest(Message, frozen=True):
     """A>B: Alice's bits at sample positions drawn from `seed`, per basis; these bits leave the key."""
 
@@ -205,4 +228,6 @@ AnyMessage = (
     | Amplify
     | Tag
     | Abort
+    | KeptPairs
+    | BellOutcomes
 )

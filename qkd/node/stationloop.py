@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from distribution.delivery import TagSource
 from distribution.health import SourceHealth
 from distribution.monitors.limits import Limits
-from qkd import bbm92
+from qkd import roles
+from qkd.bbm92 import Outcome
 from qkd.block import Vault
 from qkd.errors import (
     ClockNotFound,
@@ -32,7 +33,7 @@ from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import SecretBits
 from qkd.session import BlockReport, SessionParameters
-from qkd.station import Station
+from qkd.station import Station, station_for
 from qkd.transport import tcp
 from qkd.transport.tcp import Line
 
@@ -77,7 +78,7 @@ class StationLoop:
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
 
     def __post_init__(self) -> None:
-        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
+        self.station = station_for(self.role, self.params, self.secrets, self.limits)
 
     @property
     def feed_health(self) -> SourceHealth:
@@ -123,11 +124,9 @@ class StationLoop:
             # TLS 1.3 tells a client only now that its certificate was refused.
             raise PeerUnreachable(f"no handshake: {error}; does the peer accept this certificate?") from error
 
-    def _block(
-        self, start: SessionStart, number: int, transcript: Transcript, round_trip_s: float
-    ) -> Engine[bbm92.Outcome]:
+    def _block(self, start: SessionStart, number: int, transcript: Transcript, round_trip_s: float) -> Engine[Outcome]:
         ours = (self.station, self.params, self.secrets, self.vault, start, number, transcript)
-        steps = bbm92.alice(*ours, round_trip_s) if self.role is Role.ALICE else bbm92.bob(*ours)
+        steps = roles.alice(*ours, round_trip_s) if self.role is Role.ALICE else roles.bob(*ours)
         return Engine(self.role, steps, transcript)
 
     async def attempt(self, line: Line) -> bool:
@@ -160,7 +159,7 @@ class StationLoop:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
         self._earlier += self.source.health
         self.source.close()
-        self.station = Station(self.params.double_click_ps, self.secrets, self.limits)
+        self.station = station_for(self.role, self.params, self.secrets, self.limits)
         while True:
             try:
                 self.source = await asyncio.to_thread(self.reopen)
