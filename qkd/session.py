@@ -208,6 +208,12 @@ class BlockReport:
             return None
         return exact_p_value(sum(self.bell_wins), sum(self.bell_trials), LOCAL_WIN).value
 
+    def bell_figures(self) -> dict[str, float | None]:
+        """The stable fields of a Bell test; None each without one."""
+        s = self.chsh
+        figures = {"chsh_s": s.value, "chsh_s_error": s.error} if s else {"chsh_s": None, "chsh_s_error": None}
+        return {**figures, "chsh_p_value": self.chsh_p_value}
+
     @property
     def f(self) -> float:
         """Reconciliation efficiency: leak_ec_bits over the Shannon limit of the corrected bits (>= 1 in the mean)."""
@@ -249,7 +255,5 @@ def summarise(
         "auth_bits_refilled": total.auth_bits_refilled,
         "seconds": round(seconds, 3),
         "label": total.label,
-        "chsh_s": total.chsh.value if total.chsh else None,
-        "chsh_s_error": total.chsh.error if total.chsh else None,
-        "chsh_p_value": total.chsh_p_value,
+        **total.bell_figures(),
     }

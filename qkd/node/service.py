@@ -192,7 +192,7 @@ class Node:
             self._tell_alarms(self._loop.station)
         stock = self._store.stored_key_count()
         rates = {"qber_z": report.qber_z, "qber_x": report.qber_x, "f": report.f, "eps_total": report.eps_total}
-        self._emit({"event": "block", **asdict(report), **rates, "stored_keys": stock})
+        self._emit({"event": "block", **asdict(report), **rates, **report.bell_figures(), "stored_keys": stock})
 
     def _on_abort(self, error: QkdError) -> None:
         numbers = {k: v for k, v in vars(error).items() if isinstance(v, int | float)}
