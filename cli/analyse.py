@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import drawing, output, pair_fields, watching
+from cli import bell_fields, drawing, output, pair_fields, watching
 from qkd.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ STATES = ("phi+", "phi-", "psi+", "psi-")
 @click.option("--skew", is_flag=True, help="Find each detector's delay and take it off.")
 @click.option("--angles-a", metavar="DEG,...", help="Polarisation each detector of A looks for  [default: 0,90,45,135]")
 @click.option("--angles-b", metavar="DEG,...", help="The same for B.")
+@click.option("--chsh", is_flag=True, help="Make the whole Bell test of the angles  [default: E91's, of six detectors]")
+@click.option(
+    "--predictability", type=float, metavar="TAU", help="Settings were drawn evenly, to +- this  [with --chsh]"
+)
 @click.option("--dark-a-cps", default=0.0, show_default=True, help="Dark counts of A, for the heralding efficiencies.")
 @click.option("--dark-b-cps", default=0.0, show_default=True, help="The same for B.")
 @click.option("--epoch-s", type=float, help="Count per epoch of this length, too.")
@@ -47,13 +51,16 @@ def command(a: Path, b: Path | None, as_json: bool, plot: Path | None, **options
 
     The format is found by content; `qkd tags formats` lists what can be found. Error rates need recordings of
     four detectors each, channels 0..3 = H, V, D, A. With --angles-a and --angles-b that make a Bell test, S
-    comes with its error. The residual clock is what is left after B's clock was followed.
+    comes with its error; --chsh adds p-values, intervals, checks and the loopholes that stay open. The residual
+    clock is what is left after B's clock was followed.
 
     \b
     Example:  printf '0,0\\n500,1\\n1000000,0\\n1000500,1\\n' > tags.csv && qkd analyse tags.csv
     """
     if plot is not None and plot.suffix.lower() != ".svg":
         raise ParameterError(f"--plot {plot}: only .svg can be drawn", hint="name a file that ends in .svg")
+    if options["predictability"] is not None and not options["chsh"]:
+        raise ParameterError(f"--predictability {options['predictability']} is of a Bell test", hint="give --chsh, too")
     if b is None:
         fields, rows, histogram = _one(a, **options)
     else:
@@ -106,7 +113,7 @@ def _one(
 
 
 def _refuse_options_of_pairs(options: dict[str, Any]) -> None:
-    for name in ("skew", "angles_a", "angles_b", "dark_a_cps", "dark_b_cps", "epoch_s", "epochs"):
+    for name in ("skew", "angles_a", "angles_b", "chsh", "dark_a_cps", "dark_b_cps", "epoch_s", "epochs"):
         if options[name]:
             option = name.replace("_", "-")
             raise ParameterError(f"--{option} needs two recordings", hint="name the other station's file, too")
@@ -126,6 +133,8 @@ def _two(
     skew: bool,
     angles_a: str | None,
     angles_b: str | None,
+    chsh: bool,
+    predictability: float | None,
     dark_a_cps: float,
     dark_b_cps: float,
     epoch_s: float | None,
@@ -138,8 +147,10 @@ def _two(
 
     if channels is not None:
         raise ParameterError(f"--channels {channels} is for one recording", hint="leave it out with two")
-    known = pair_fields.stations(state, angles_a, angles_b, (dark_a_cps, dark_b_cps))
     first, second = (read(path, sync_period_ps=sync_period_ps) for path in (path_a, path_b))
+    if chsh and angles_a is angles_b is None:
+        angles_a, angles_b = bell_fields.known_angles(first.tags, second.tags) or (None, None)
+    known = pair_fields.stations(state, angles_a, angles_b, (dark_a_cps, dark_b_cps))
     report = compare(
         first.tags,
         second.tags,
@@ -156,12 +167,15 @@ def _two(
     by_side: dict[str, dict[str, Any]] = {"a": _singles(first), "b": _singles(second)}
     fields: dict[str, Any] = {key: {side: by_side[side][key] for side in by_side} for key in by_side["a"]}
     fields |= _pair_fields(report) | pair_fields.measured(report, known)
+    if chsh:
+        fields |= bell_fields.of_recordings(report, known, predictability)
     watched, watched_rows = watching.of_two(first, second, report)
     fields |= watched
     if epochs is not None:
         pair_fields.write_epochs(epochs, fields.get("epochs", []))
     rows = [(f"{side}: {name}", text) for side in by_side for name, text in _singles_rows(by_side[side])]
-    return fields, rows + _pair_rows(fields) + watched_rows, report.delays
+    bell_rows = bell_fields.rows(fields["chsh"]) if chsh else []
+    return fields, rows + _pair_rows(fields) + bell_rows + watched_rows, report.delays
 
 
 def _half_range_ps(chosen_ns: float | None, otherwise_ns: float) -> int:

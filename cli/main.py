@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("cli.keys", "Fetch keys over ETSI GS QKD 014."),
     "pki": ("cli.pki", "Certificates for key managers and applications."),
     "finite-key": ("cli.finite_key", "Secret key length that a finite block gives."),
+    "device-independent": ("cli.device_independent", "Key that the CHSH value alone would give."),
     "config": ("cli.config", "Check or show a station's configuration."),
     "codes": ("cli.codes", "Parity-check matrices of reconciliation: show, check, make."),
     "bench": ("cli.bench", "Measure every speed we claim, on this machine."),

@@ -37,6 +37,7 @@ _EXIT_BY_ERROR: tuple[tuple[type[BaseException], Exit], ...] = (
     (errors.VerificationFailed, Exit.NOT_AUTHENTIC),
     (errors.NotAuthorised, Exit.NOT_AUTHENTIC),
     (errors.KeyTooShort, Exit.NO_KEY),
+    (errors.DevicesGiveNoKey, Exit.NO_KEY),
     (errors.KeyExhausted, Exit.NO_KEY),
     (errors.ProtocolAborted, Exit.ABORTED),
     (errors.PeerUnreachable, Exit.UNREACHABLE),

@@ -32,6 +32,7 @@ class Stations:
     Attributes:
         state: the Bell state.
         shape: detectors of Alice and of Bob.
+        angles_a, angles_b: polarisation that each of them looks for, degrees.
         in_bases: both sides measure H, V, D, A, so that error rates and visibilities have a meaning.
         bell: the CHSH test that the angles make, if they do.
         dark_cps: dark counts per second of Alice and of Bob.
@@ -39,6 +40,8 @@ class Stations:
 
     state: BellState
     shape: tuple[int, int]
+    angles_a: tuple[float, ...]
+    angles_b: tuple[float, ...]
     in_bases: bool
     bell: BellTest | None
     dark_cps: tuple[float, float]
@@ -57,7 +60,7 @@ def stations(state: str, angles_a: str | None, angles_b: str | None, dark_cps: t
         raise ParameterError("--angles-a and --angles-b go together", hint="give the angles of both sides")
     a, b = (HVDA_DEG if text is None else _angles(text) for text in (angles_a, angles_b))
     aim = BellState(state)
-    return Stations(aim, (len(a), len(b)), a == b == HVDA_DEG, bell_test(a, b, aim), dark_cps)
+    return Stations(aim, (len(a), len(b)), a, b, a == b == HVDA_DEG, bell_test(a, b, aim), dark_cps)
 
 
 def _angles(text: str) -> tuple[float, ...]:

@@ -133,8 +133,8 @@ def bell_test(angles_a_deg: Sequence[float], angles_b_deg: Sequence[float], stat
     """
     ideal = BellDiagonal.from_visibilities(state, 1.0, 1.0)
     best: BellTest | None = None
-    for a in itertools.combinations(_settings(angles_a_deg), 2):
-        for b in itertools.combinations(_settings(angles_b_deg), 2):
+    for a in itertools.combinations(analyser_settings(angles_a_deg), 2):
+        for b in itertools.combinations(analyser_settings(angles_b_deg), 2):
             e = [
                 ideal.correlator(math.radians(angles_a_deg[i[0]]), math.radians(angles_b_deg[j[0]]))
                 for i in a
@@ -154,8 +154,12 @@ _CHSH_SIGNS: tuple[tuple[int, int, int, int], ...] = tuple(
 )
 
 
-def _settings(angles_deg: Sequence[float]) -> list[Setting]:
-    """Pairs of detectors at right angles, each detector in one at most."""
+def analyser_settings(angles_deg: Sequence[float]) -> list[Setting]:
+    """Pairs of detectors at right angles, each detector in one at most, in the order of the angles.
+
+    Raises:
+        ParameterError: an angle is not a number.
+    """
     if not all(math.isfinite(angle) for angle in angles_deg):
         raise ParameterError(f"analyser angles must be numbers in degrees, got {list(angles_deg)}")
     found: list[Setting] = []

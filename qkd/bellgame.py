@@ -189,24 +189,31 @@ class Interval:
 
 
 POOLED = "independent, identical trials; Clopper-Pearson on all wins"
-PER_CELL = "independent, identical trials; Clopper-Pearson on the wins of each pair of settings, limits added"
+UNEVEN = "independent, identical trials; Clopper-Pearson on all wins, widened for uneven settings"
 AZUMA = "average S of devices with memory; Azuma-Hoeffding"
+# Part of the chance of error that goes into the correction for uneven settings.
+_FOR_UNEVEN = 0.1
 
 
 def iid_interval(wins: FourCells, trials: FourCells, choice: SettingChoice, confidence: float) -> Interval:
     """For devices that do the same in every trial.
 
-    Settings declared uniform: all wins are one binomial, S = 8 omega - 4. Otherwise the wins of each pair are, and
-    each of the eight limits takes an eighth of the chance of error: wider, and free of any share.
+    Settings declared uniform: all wins are one binomial of mean omega, S = 8 omega - 4. Otherwise, given the settings,
+    their limits hold for the mean weighted by the counts (Hoeffding, Ann. Math. Statist. 27, 713 (1956): trials of
+    unequal probability spread less than a binomial), and what the plain mean of the four may differ from that follows
+    from Clopper-Pearson limits of each pair, for a tenth of the chance of error. No share is needed.
     """
     _check_probability("confidence", confidence, open_ends=True)
-    chance = 1.0 - confidence
+    chance, total = 1.0 - confidence, int(trials.sum())
     if choice.uniform and choice.source is SettingsFrom.DECLARED:
-        omega = share_limits(int(wins.sum()), int(trials.sum()), chance / 2.0)
+        omega = share_limits(int(wins.sum()), total, chance / 2.0)
         return _interval(8.0 * omega[0] - 4.0, 8.0 * omega[1] - 4.0, confidence, POOLED)
-    cells = [share_limits(int(k), int(n), chance / 8.0) for k, n in zip(wins.flat, trials.flat, strict=True)]
-    low, high = (sum(2.0 * cell[side] - 1.0 for cell in cells) for side in (0, 1))
-    return _interval(low, high, confidence, PER_CELL)
+    low, high = share_limits(int(wins.sum()), total, (1.0 - _FOR_UNEVEN) * chance / 2.0)
+    for k, n in zip(wins.flat, trials.flat, strict=True):
+        cell = share_limits(int(k), int(n), _FOR_UNEVEN * chance / 8.0)
+        lack = 0.25 - int(n) / total
+        low, high = low + min(lack * limit for limit in cell), high + max(lack * limit for limit in cell)
+    return _interval(8.0 * low - 4.0, 8.0 * high - 4.0, confidence, UNEVEN)
 
 
 def memory_interval(wins: FourCells, trials: FourCells, choice: SettingChoice, confidence: float) -> Interval:

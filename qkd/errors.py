@@ -133,6 +133,26 @@ class KeyTooShort(ProtocolAborted):
         self.least_sifted_bits = least_sifted_bits
 
 
+class DevicesGiveNoKey(ProtocolAborted):
+    """The device-independent bound leaves nothing of a run of this size.
+
+    Args:
+        bits: what the bound gives; zero or negative.
+        pairs: of the run.
+        least_pairs: how many would have given a first key bit, or None if no run does.
+    """
+
+    def __init__(self, bits: float, pairs: int, least_pairs: int | None) -> None:
+        need = "; no run does" if least_pairs is None else f"; it takes about {least_pairs}"
+        super().__init__(
+            f"a run of {pairs} pairs gives no device-independent key ({bits:.0f} bits){need}",
+            hint="a larger S helps most: the entropy falls steeply below 2 sqrt(2)",
+        )
+        self.bits = bits
+        self.pairs = pairs
+        self.least_pairs = least_pairs
+
+
 class KeyStoreError(QkdError):
     """The key store cannot do what was asked."""
 
