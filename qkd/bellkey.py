@@ -27,6 +27,9 @@ which makes e <= B(counts) with Pr[e > B] <= eps^2 in every attack: what the var
 (`qkd.finitekey`). Which (c, v) is best depends on size and noise of the block; all of GRID hold together with
 eps^2/|GRID| each, and the least of their bounds is taken.
 
+The bound is never taken below the plain reading of the tested pairs, where it stands with evenly drawn settings only if
+luck was great: larger values hold as well, and should settings be uneven after all, the key does not grow by it.
+
 (Freedman's inequality on the same martingale, with the variance that holds in every state, gives a deviation about
 1.8 times as large at 2 % errors: here v centres the weights where an honest link is.)
 
@@ -62,13 +65,13 @@ ROOT_HALF = 0.7071067811865476
 # Every product of weights is right to 1e-15 of itself a factor: this many nats for the longest block.
 _ROUNDING = 1e-15
 # Strengths for blocks of about 300 to 1e8 key bits; centres for links of 0 to 8 % errors.
-STRENGTHS = tuple(2.0 ** (-j / 2.0) for j in range(4, 25))
+STRENGTHS = tuple(2.0 ** (-j / 2.0) for j in range(2, 25))
 CENTRES = (1.0, 0.96, 0.9)
 GRID = tuple((c, v) for c in STRENGTHS for v in CENTRES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestedCounts:
+class OutcomeCounts:
     """What is known of a key pair and of its two tested pairs.
 
     Attributes:
@@ -108,7 +111,7 @@ def weights(c: float, v: float) -> tuple[float, float, float, float]:
     return a - c, a + c, b + c * ROOT_HALF, b - c * ROOT_HALF
 
 
-def phase_error_bound(counts: TestedCounts, eps: float) -> int:
+def phase_error_bound(counts: OutcomeCounts, eps: float) -> int:
     """B of the module docstring: more phase errors among all key rounds have probability eps^2 at most.
 
     Args:
@@ -124,11 +127,12 @@ def phase_error_bound(counts: TestedCounts, eps: float) -> int:
     check_range("eps", eps, 1e-61, 0.1)
     rounds = counts.key + counts.plus_equal + counts.plus_different + counts.minus_equal + counts.minus_different
     level = -2.0 * tail.ln(eps) + tail.ln(float(len(GRID))) + GUARD_NATS + _ROUNDING * (rounds + counts.across)
-    return min(counts.key, *(_bound(counts, level, c, v) for c, v in GRID))
+    bound = min(one_design_bound(counts, level, c, v) for c, v in GRID)
+    return min(counts.key, max(bound, math.ceil(counts.key * (1.0 - counts.reading) / 2.0)))
 
 
-def _bound(counts: TestedCounts, level: float, c: float, v: float) -> int:
-    """Most phase errors with which the product of the weights stays below exp(level)."""
+def one_design_bound(counts: OutcomeCounts, level: float, c: float, v: float) -> int:
+    """Most phase errors with which the product of weights stays below exp(level); exceeded with chance exp(-level)."""
     agrees, differs, plus, minus = weights(c, v)
     ln_agrees, ln_differs, ln_plus, ln_minus = (tail.ln(w) for w in (agrees, differs, plus, minus))
     k = c * (1.0 + 2.0 * ROOT_HALF) / (8.0 * counts.pairs)
@@ -141,7 +145,7 @@ def _bound(counts: TestedCounts, level: float, c: float, v: float) -> int:
     return max(0, math.floor((level - known) / (ln_differs - ln_agrees)))
 
 
-def bell_key_length(counts: TestedCounts, key_bits: int, disclosed_bits: int, eps_sec: float) -> KeyLength:
+def bell_key_length(counts: OutcomeCounts, key_bits: int, disclosed_bits: int, eps_sec: float) -> KeyLength:
     """The longest eps_sec-secret key over the grid of splits eps_sec = 2 eps_sm + eps_pa of `qkd.finitekey`.
 
     Args:

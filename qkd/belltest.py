@@ -19,7 +19,7 @@ import numpy.typing as npt
 from distribution.states import BellState
 from distribution.tails import chi_square_above
 from qkd.bellgame import LOCAL_S, SettingChoice
-from qkd.bellkey import TestedCounts
+from qkd.bellkey import OutcomeCounts
 from qkd.bits import pack, unpack
 from qkd.chsh import BellCounts, BellResult, bell_result, signs_for
 from qkd.errors import BellTestFailed, KeyTooShort, QberTooHigh, RemoteProtocolError
@@ -54,10 +54,10 @@ class Told:
     chsh: BellCounts
     result: BellResult
 
-    def counts(self, key: KeyPair) -> TestedCounts:
+    def counts(self, key: KeyPair) -> OutcomeCounts:
         """What bounds the phase errors of one key."""
         plus, minus = self.table[key.plus], self.table[key.minus]
-        return TestedCounts(
+        return OutcomeCounts(
             key=int(self.pairs[key.key]),
             plus_equal=int(np.trace(plus)),
             plus_different=int(plus.sum() - np.trace(plus)),
