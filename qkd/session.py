@@ -17,6 +17,7 @@ from distribution.estimates import Estimate, balance
 from distribution.states import BellState
 from distribution.units import PS_PER_S
 from qkd.bellgame import LOCAL_WIN, exact_p_value
+from qkd.deviceindependent import best_rate, collective_rate
 from qkd.errors import ParameterError
 from qkd.protocols import Protocol, inversions
 from qkd.reconciliation.choice import Method
@@ -214,6 +215,19 @@ class BlockReport:
         figures = {"chsh_s": s.value, "chsh_s_error": s.error} if s else {"chsh_s": None, "chsh_s_error": None}
         return {**figures, "chsh_p_value": self.chsh_p_value}
 
+    def di_figures(self) -> dict[str, object]:
+        """What S alone would be worth to devices that nobody trusts: figures of merit, no claim of this key.
+
+        Empty without a Bell test.
+        """
+        s, known = self.chsh, self.sifted_bits - self.dropped_z - self.dropped_x
+        if s is None or not known:
+            return {}
+        qber = min(0.5, (self.errors_z + self.errors_x) / known)
+        plain, noisy = collective_rate(s.value, qber), best_rate(s.value, qber)
+        label = f"device-independent figure of merit, not this key's claim: {plain.label}; fair sampling"
+        return {"di_rate": plain.rate, "di_rate_noisy": noisy.rate, "di_label": label}
+
     @property
     def f(self) -> float:
         """Reconciliation efficiency: leak_ec_bits over the Shannon limit of the corrected bits (>= 1 in the mean)."""
@@ -256,4 +270,5 @@ def summarise(
         "seconds": round(seconds, 3),
         "label": total.label,
         **total.bell_figures(),
+        **total.di_figures(),
     }

@@ -43,7 +43,7 @@ def test_an_eavesdropper_is_exit_3_and_says_why() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["e91", "e91-3x2"])
 def test_the_demo_with_a_bell_test(protocol: str) -> None:
-    done = qkd("demo", "--protocol", protocol, "--block-bits", 20000, "--json", "--seed", 4, "--timeout", 200)
+    done = qkd("demo", "--protocol", protocol, "--block-bits", 20000, "--json", "--seed", 4, "--timeout", 110)
     assert done.returncode == 0, done.stderr
     report = one_object(done)
     assert report.keys() >= FIELDS | {"chsh_s", "chsh_s_error", "chsh_p_value"}
@@ -57,7 +57,7 @@ def test_the_demo_with_a_bell_test(protocol: str) -> None:
 
 @pytest.mark.slow
 def test_an_eavesdropper_fails_the_bell_test_and_shows_in_the_error_rate() -> None:
-    done = qkd("demo", "--protocol", "e91", "--eve", 1, "--block-bits", 20000, "--json", "--timeout", 200)
+    done = qkd("demo", "--protocol", "e91", "--eve", 1, "--block-bits", 20000, "--json", "--timeout", 110)
     assert done.returncode == 3, done.stderr
     report = one_object(done)
     assert report["secret_bits"] == 0
