@@ -15,6 +15,7 @@ from distribution.outcomes import Nobody
 from distribution.simulate import simulate
 from distribution.states import BellState
 from distribution.tags import TimeTags
+from qkd.bellkey import GRID
 from qkd.belltest import UNEVEN
 from qkd.errors import BellTestFailed, KeyTooShort, ParameterError, QberTooHigh, QkdError, RemoteProtocolError
 from qkd.exchange import handshake
@@ -27,9 +28,13 @@ from qkd.link import run_to_end
 from qkd.protocols import SETTINGS, Protocol, inversions
 from qkd.randomness import FixedBits
 from qkd.reconciliation.choice import Method
-from qkd.session import SessionParameters, summarise
+from qkd.reconciliation.methods import METHODS
+from qkd.session import BlockReport, SessionParameters, summarise
 from qkd.testing import EveOnTheLine, MemoryVault, cut, drop, flip, repeat
 from qkd.transport.memory import MemoryLine
+from tests.overlooking import Places, overlooking
+from tests.reference.bellkey import bound
+from tests.reference.finitekey import key_length as reference_length
 from tests.small_e91 import E91, E91_3X2, e91_link, scenario, tags
 from tests.small_link import PARAMS, PRE_SHARED, same_blocks, small_link
 
@@ -104,7 +109,7 @@ def test_a_stricter_limit_fails_a_sound_link() -> None:
         next(e91_link(few)[0].blocks())
 
 
-def overheard(params: SessionParameters) -> tuple[list[object], object]:
+def overheard(params: SessionParameters) -> tuple[list[object], BlockReport]:
     """All messages of one block, and Alice's report."""
     said: list[object] = []
 
@@ -127,22 +132,28 @@ def settings_of(data: bytes, events: int, settings: int) -> list[int]:
     return [2 * bits[2 * i] + bits[2 * i + 1] for i in range(events)]
 
 
+def pairs_kept(said: list[object], params: SessionParameters) -> list[tuple[int, int]]:
+    """Alice's and Bob's setting of every coincidence, in order."""
+    geometry = SETTINGS[params.protocol]
+    pending: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for message in said:
+        if isinstance(message, Detections):
+            pending += settings_of(message.bases, message.count, len(geometry.bob))
+        elif isinstance(message, KeptPairs):
+            index = unpack_ascending(message.width, message.deltas, message.count, largest=len(pending) - 1)
+            alice = settings_of(message.settings, message.count, len(geometry.alice))
+            pairs += [(a, pending[i]) for a, i in zip(alice, index, strict=True)]
+            pending = []
+    return pairs
+
+
 @BOTH
 def test_the_counts_follow_from_what_was_said(params: SessionParameters) -> None:
     """Anybody who listened can recompute the Bell test: plain Python, from the messages alone."""
     said, report = overheard(params)
     geometry = SETTINGS[params.protocol]
-    a_count, b_count = len(geometry.alice), len(geometry.bob)
-    pending: list[int] = []
-    pairs: list[tuple[int, int]] = []
-    for message in said:
-        if isinstance(message, Detections):
-            pending += settings_of(message.bases, message.count, b_count)
-        elif isinstance(message, KeptPairs):
-            index = unpack_ascending(message.width, message.deltas, message.count, largest=len(pending) - 1)
-            alice = settings_of(message.settings, message.count, a_count)
-            pairs += [(a, pending[i]) for a, i in zip(alice, index, strict=True)]
-            pending = []
+    pairs = pairs_kept(said, params)
     outcomes = [message for message in said if isinstance(message, BellOutcomes)]
     keys = [key.key for key in geometry.keys]
     told = [pair for pair in pairs if pair not in keys]
@@ -155,10 +166,56 @@ def test_the_counts_follow_from_what_was_said(params: SessionParameters) -> None
             equal = np.cos(np.radians(2 * (a - b))) > 0
             won[pair] += (x == y) is bool(equal)
             trials[pair] += 1
-    assert report.bell_wins == tuple(won.values())  # type: ignore[attr-defined]
-    assert report.bell_trials == tuple(trials.values())  # type: ignore[attr-defined]
-    assert report.coincidences == len(pairs)  # type: ignore[attr-defined]
-    assert report.sifted_bits == len(pairs) - len(told)  # type: ignore[attr-defined]
+    assert report.bell_wins == tuple(won.values())
+    assert report.bell_trials == tuple(trials.values())
+    assert report.coincidences == len(pairs)
+    assert report.sifted_bits == len(pairs) - len(told)
+
+
+def told_tables(said: list[object], params: SessionParameters) -> tuple[dict[tuple[int, int], list[int]], list[int]]:
+    """(equal, different) for every pair of settings that was told, and how many events each side said were across."""
+    geometry = SETTINGS[params.protocol]
+    words = [message for message in said if isinstance(message, BellOutcomes)]
+    told = [pair for pair in pairs_kept(said, params) if pair not in [key.key for key in geometry.keys]]
+    first, second = (bits_of(word.bits, len(told)) for word in words)
+    table: dict[tuple[int, int], list[int]] = {}
+    for pair, x, y in zip(told, first, second, strict=True):
+        table.setdefault(pair, [0, 0])[x != y] += 1
+    return table, [word.across for word in words]
+
+
+FRAME_BITS = 900
+
+
+@pytest.mark.parametrize("failing", [{}, {2: (0, 7)}], ids=["all frames pass", "one fails"])
+@BOTH
+def test_the_secret_length_is_the_bound_on_what_was_said(
+    monkeypatch: pytest.MonkeyPatch, params: SessionParameters, failing: Places
+) -> None:
+    """Bound and formula from 40 digits and the messages alone; our floats give away at most a bit per string."""
+    params = replace(params, eps_sec=1e-6)
+    monkeypatch.setitem(METHODS, Method.CASCADE_FAST, overlooking(failing, FRAME_BITS))
+    said, report = overheard(params)
+    assert report.failed_frames == len(failing)
+    geometry = SETTINGS[params.protocol]
+    table, across = told_tables(said, params)
+    kept = pairs_kept(said, params)
+    strings = [
+        (report.sifted_z, report.sample_z, report.revealed_z + report.dropped_z),
+        (report.sifted_x, report.sample_x, report.revealed_x + report.dropped_x),
+    ]
+    expected = -report.leak_ec_bits - report.verify_bits
+    for key, (sifted, sample, left_out) in zip(geometry.keys, strings, strict=False):
+        assert kept.count(key.key) == sifted
+        counts = (sifted, (*table[key.plus], *table[key.minus]), across[0 if key.split is Role.ALICE else 1])
+        eps = params.eps_sec / len(geometry.keys)
+        splits = [(eps * (1 - 2.0**-j) / 2, eps * 2.0**-j) for j in range(1, 13)]
+        pairs = len(geometry.alice) * len(geometry.bob)
+        expected += max(
+            reference_length(sifted - sample - left_out, bound(list(GRID), pairs, *counts, sm), 0, pa)
+            for sm, pa in splits
+        )
+    assert expected - 2 <= report.secret_bits <= expected
 
 
 @pytest.mark.parametrize("state", list(BellState))

@@ -37,8 +37,8 @@ class Hello(Message, frozen=True):
 class Detections(Message, frozen=True):
     """B>A: when Bob detected something and in which basis; never what.
 
-    Times are coarsened to `bin_ps`; `deltas` codes the differences (see `qkd.exchange.codec`). `ended` says that
-    Bob's tagger has no more.
+    Times are coarsened to `bin_ps`; `deltas` codes the differences (see `qkd.exchange.codec`). Bases are packed like
+    the settings of `KeptPairs`. `ended` says that Bob's tagger has no more.
     """
 
     start_bin: int
