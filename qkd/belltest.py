@@ -3,10 +3,13 @@
 Both hold the same counts afterwards. What they tell leaves the key for good; the pairs that give key keep their
 outcomes secret and become the two strings (of one basis each, to the later stages) that BBM92 calls Z and X.
 
-The settings must come evenly and independently: the bound on phase errors (`qkd.bellkey`) and the Bell test's p-value
-both rest on it. Their counts over all coincidences are checked by chi-square; a block that fails loses the composable
-label, because a p-value below UNEVEN is no accident. A check cannot see what it lacks the counts for: that each setting
-is as likely whatever came before stays an assumption on the analysers.
+The p-value takes the settings with the shares that were counted: a test is not won by measuring one pair of settings
+most of the time, where local realism wins as well.
+
+The settings must come evenly and independently: the bound on phase errors (`qkd.bellkey`) rests on it. Their counts
+over all coincidences are checked by chi-square; a block that fails loses the composable label, because a p-value below
+UNEVEN is no accident. A check cannot see what it lacks the counts for: that each setting is as likely whatever came
+before stays an assumption on the analysers.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy.typing as npt
 
 from distribution.states import BellState
 from distribution.tails import chi_square_above
-from qkd.bellgame import LOCAL_S, SettingChoice
+from qkd.bellgame import LOCAL_S
 from qkd.bellkey import OutcomeCounts
 from qkd.bits import pack, unpack
 from qkd.chsh import BellCounts, BellResult, bell_result, signs_for
@@ -151,7 +154,7 @@ def _told(kept: SiftedBlock, params: SessionParameters, words: tuple[BellOutcome
     sifted = replace(kept, basis=key_of[~at], bit=kept.bit[~at] & 1)
     across = {Role.ALICE: words[0].across, Role.BOB: words[1].across}
     chsh = _chsh(settings, table)
-    return Told(sifted, table, pairs.reshape(shape), across, chsh, bell_result(chsh, choice=SettingChoice()))
+    return Told(sifted, table, pairs.reshape(shape), across, chsh, bell_result(chsh))
 
 
 def _all_came(pairs: npt.NDArray[np.int64], kept: SiftedBlock) -> None:

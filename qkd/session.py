@@ -12,11 +12,12 @@ from itertools import zip_longest
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from distribution.estimates import Estimate, balance
 from distribution.states import BellState
 from distribution.units import PS_PER_S
-from qkd.bellgame import LOCAL_WIN, exact_p_value
+from qkd.bellgame import SettingChoice, exact_p_value
 from qkd.deviceindependent import best_rate, collective_rate
 from qkd.errors import ParameterError
 from qkd.protocols import Protocol, inversions
@@ -204,10 +205,11 @@ class BlockReport:
 
     @property
     def chsh_p_value(self) -> float | None:
-        """Exact chance of so many wins under local realism, settings even; None without a Bell test."""
+        """Exact chance of so many wins under local realism, settings as often as counted; None without a Bell test."""
         if not self.bell_trials:
             return None
-        return exact_p_value(sum(self.bell_wins), sum(self.bell_trials), LOCAL_WIN).value
+        choice = SettingChoice.counted(np.array(self.bell_trials).reshape(2, 2))
+        return exact_p_value(sum(self.bell_wins), sum(self.bell_trials), choice.local_win).value
 
     def bell_figures(self) -> dict[str, float | None]:
         """The stable fields of a Bell test; None each without one."""
