@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from cli import method_option, output
+from cli import method_option, output, protocol_option
 from cli.children import Children, free_ports
 from qkd.errors import PeerUnreachable, QkdError
 
@@ -48,8 +48,8 @@ class _Progress:
 
 
 @click.command("demo")
-@click.option("--protocol", type=click.Choice(["bbm92"]), default="bbm92", show_default=True)
-@click.option("--scenario", default="metro", show_default=True, help="A scenario file or the name of a shipped one.")
+@protocol_option.protocol
+@click.option("--scenario", help="A scenario file or the name of a shipped one; default: the protocol's metro link.")
 @click.option("--eve", type=click.FloatRange(0, 1), default=0.0, help="Fraction of Bob's photons that Eve intercepts.")
 @click.option("--blocks", type=click.IntRange(1), default=1, show_default=True, help="Blocks to make.")
 @click.option("--block-bits", type=click.IntRange(5000), default=200_000, show_default=True, help="Sifted bits.")
@@ -60,7 +60,7 @@ class _Progress:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     protocol: str,
-    scenario: str,
+    scenario: str | None,
     eve: float,
     blocks: int,
     block_bits: int,
@@ -72,8 +72,8 @@ def command(
 ) -> None:
     """Run source, Alice, Bob and their key APIs, and fetch the same keys at both ends.
 
-    Ends with "keys match" and exit code 0. With --eve 1 the error rate rises to 25 %, no key is made and the exit
-    code is 3.
+    Ends with "keys match" and exit code 0. With --eve 1 the error rate rises to 25 %, S falls to 1.4 where there is a
+    Bell test, no key is made and the exit code is 3.
 
     \b
     Example:  qkd demo --eve 1
@@ -84,9 +84,9 @@ def command(
     signal.signal(signal.SIGTERM, _interrupted)
     folder = Path(tempfile.mkdtemp(prefix="qkd-demo-"))
     try:
-        ports = _prepare(folder, timeout, block_bits, reconciliation)
+        ports = _prepare(folder, timeout, protocol, block_bits, reconciliation)
         with Children(folder) as children:
-            _start(children, scenario, seed, eve, ports)
+            _start(children, scenario or protocol_option.SCENARIOS[protocol], seed, eve, ports)
             progress = _watch(children, blocks, timeout)
             matched = 0 if progress.abort else _fetch_keys(folder, ports)
     finally:
@@ -101,7 +101,7 @@ def _interrupted(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _prepare(folder: Path, timeout: float, block_bits: int, reconciliation: str) -> dict[str, int]:
+def _prepare(folder: Path, timeout: float, protocol: str, block_bits: int, reconciliation: str) -> dict[str, int]:
     """Certificates, pre-shared secret and two configurations; returns the ports."""
     from qkd.kms.pki import Authority, PeerKind
     from qkd.kms.secretfile import create_secret_file
@@ -123,7 +123,7 @@ def _prepare(folder: Path, timeout: float, block_bits: int, reconciliation: str)
             f'[store]\npath = "{role}.db"\nmaster_key = "{role}.master"\npre_shared = "pre-shared"\n'
             f'[api]\nlisten = "127.0.0.1:{ports[role]}"\npeer = "https://127.0.0.1:{ports[peer]}"\n'
             f'kme_id = "{role}"\npeer_kme_id = "{peer}"\nlocal_saes = ["{local}"]\nremote_saes = ["{remote}"]\n'
-            f'[session]\nblock_bits = {block_bits}\nreconciliation = "{reconciliation}"\n'
+            f'[session]\nprotocol = "{protocol}"\nblock_bits = {block_bits}\nreconciliation = "{reconciliation}"\n'
             # Somebody watches: a few per mille of key are not worth a thousand rounds more.
             "reconciliation_seconds = 1.0\n"
         )
@@ -186,9 +186,10 @@ def _note(progress: _Progress, name: str, event: dict[str, Any]) -> None:
             if event["reconciliation"] != progress.method:
                 progress.method = event["reconciliation"]
                 output.say(f"{progress.seconds:5.1f} s  {progress.method}: {event['reconciliation_reason']}")
+            bell = f", S {event['chsh_s']:.3f} +- {event['chsh_s_error']:.3f}" if event["chsh_s"] is not None else ""
             output.say(
                 f"{progress.seconds:5.1f} s  block {event['block']}: {event['sifted_z'] + event['sifted_x']} sifted,"
-                f" QBER Z {event['qber_z']:.2%} X {event['qber_x']:.2%}, f {event['f']:.3f},"
+                f" QBER Z {event['qber_z']:.2%} X {event['qber_x']:.2%}{bell}, f {event['f']:.3f},"
                 f" {event['secret_bits']} secret bits"
             )
     elif kind == "alarm":
@@ -268,15 +269,20 @@ def _shown(value: object) -> str:
     return str(value)
 
 
+def _counts(event: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The fields of a block's report, lists as the tuples that they were."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in event.items() if k in names}
+
+
 def _summary(progress: _Progress, protocol: str, matched: int) -> dict[str, Any]:
     """The stable fields; with no key, what the abort said."""
     from qkd.session import BlockReport, summarise
 
     names = set(BlockReport.__dataclass_fields__)
-    reports = [BlockReport(**{k: v for k, v in event.items() if k in names}) for event in progress.finished]
+    reports = [BlockReport(**_counts(event, names)) for event in progress.finished]
     fields = summarise(reports, protocol=protocol, simulated=True, keys_match=matched > 0, seconds=progress.seconds)
     if progress.abort:
-        fields |= {k: progress.abort[k] for k in ("qber_z", "qber_x") if k in progress.abort}
+        fields |= {k: progress.abort[k] for k in output.ABORT_FIGURES if k in progress.abort}
         fields |= {"abort": progress.abort["reason"], "abort_text": progress.abort["text"]}
     if progress.finished:
         fields |= {name: progress.finished[-1][name] for name in ("eps_spent", "eps_budget")}

@@ -28,6 +28,9 @@ class Exit(IntEnum):
     NO_KEY = 6
 
 
+# What an abort tells in numbers, beside the stable fields: error rates, and the Bell test where there is one.
+ABORT_FIGURES = ("qber_z", "qber_x", "chsh_s", "chsh_s_error", "chsh_p_value")
+
 # First match wins, so the narrow classes come before the wide ones.
 _EXIT_BY_ERROR: tuple[tuple[type[BaseException], Exit], ...] = (
     (errors.AuthenticationError, Exit.NOT_AUTHENTIC),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import method_option, output
+from cli import method_option, output, protocol_option
 from qkd.reconciliation.choice import Method
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ MASTER_KEY_BYTES = 32
 @click.command("session")
 @click.option("--alice", "alice_file", type=click.Path(path_type=Path), required=True, help="Alice's tag file.")
 @click.option("--bob", "bob_file", type=click.Path(path_type=Path), required=True, help="Bob's tag file.")
+@protocol_option.protocol
 @click.option("--state", type=click.Choice(["phi+", "phi-", "psi+", "psi-"]), default="phi+", show_default=True)
 @click.option("--window-ps", type=int, default=1000, show_default=True, help="Coincidence window, full width.")
 @click.option("--block-bits", type=int, default=200_000, show_default=True, help="Sifted bits per block.")
@@ -48,6 +49,7 @@ MASTER_KEY_BYTES = 32
 def command(
     alice_file: Path,
     bob_file: Path,
+    protocol: str,
     state: str,
     window_ps: int,
     block_bits: int,
@@ -70,10 +72,12 @@ def command(
     """
     from distribution.sources.replay import Replay
     from distribution.states import BellState
+    from qkd.protocols import Protocol
     from qkd.reconciliation.ledger import LeakModel
     from qkd.session import SessionParameters
 
     params = SessionParameters(
+        protocol=Protocol(protocol),
         state=BellState(state),
         window_ps=window_ps,
         bin_ps=min(125, window_ps),
@@ -97,7 +101,7 @@ def command(
     else:
         out.mkdir(parents=True)
         record, life = _run(params, sources, out)
-    _report(record, simulated, time.monotonic() - started, life, as_json)
+    _report(record, protocol, simulated, time.monotonic() - started, life, as_json)
 
 
 def _run(params: Any, sources: tuple[Any, Any], folder: Path) -> tuple[SessionRecord, dict[str, float]]:
@@ -125,18 +129,20 @@ def _run(params: Any, sources: tuple[Any, Any], folder: Path) -> tuple[SessionRe
             store.close()
 
 
-def _report(record: SessionRecord, simulated: bool, seconds: float, life: dict[str, float], as_json: bool) -> None:
+def _report(
+    record: SessionRecord, protocol: str, simulated: bool, seconds: float, life: dict[str, float], as_json: bool
+) -> None:
     from qkd.bits import same
     from qkd.session import summarise
 
     if not record.outcomes and record.aborts:
         if as_json:
-            _emit_abort(record, simulated, seconds)
+            _emit_abort(record, protocol, simulated, seconds)
         raise record.aborts[-1]
     match = all(same(a.block.key, b.block.key) for a, b in record.outcomes)
     fields = summarise(
         [a.block.report for a, _ in record.outcomes],
-        protocol="bbm92",
+        protocol=protocol,
         simulated=simulated,
         keys_match=match,
         seconds=seconds,
@@ -150,7 +156,8 @@ def _report(record: SessionRecord, simulated: bool, seconds: float, life: dict[s
     if as_json:
         output.emit("qkd.session.v1", fields)
     else:
-        output.table([(name, _shown(value)) for name, value in fields.items() if name not in _NUMBERS])
+        shown = {name: value for name, value in fields.items() if name not in _NUMBERS and value is not None}
+        output.table([(name, _shown(value)) for name, value in shown.items()])
         click.echo("keys match" if match else "KEYS DIFFER")
     if not match:
         raise click.exceptions.Exit(output.Exit.NOT_AUTHENTIC)
@@ -162,12 +169,12 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _emit_abort(record: SessionRecord, simulated: bool, seconds: float) -> None:
+def _emit_abort(record: SessionRecord, protocol: str, simulated: bool, seconds: float) -> None:
     from qkd.session import summarise
 
     error = record.aborts[-1]
-    fields = summarise([], protocol="bbm92", simulated=simulated, keys_match=False, seconds=seconds)
-    fields |= {k: v for k, v in vars(error).items() if k in ("qber_z", "qber_x")}
+    fields = summarise([], protocol=protocol, simulated=simulated, keys_match=False, seconds=seconds)
+    fields |= {k: v for k, v in vars(error).items() if k in output.ABORT_FIGURES}
     fields |= _alarms(record)
     output.emit("qkd.session.v1", fields | {"abort": type(error).__name__, "abort_text": str(error)})
 

@@ -3,12 +3,15 @@
 The tagger sends one JSON line {"feed": "qkd-tags", "version": 2, "station": ..., "device": ..., "simulated": ...,
 "clock": ...} and then frames, all little-endian:
 
-    uint32 n   number of words; 0xFFFFFFFF: the tagger has ended, nothing follows; 0xFFFFFFFE: tags are missing
+    uint32 n   number of words; 0xFFFFFFFF: the tagger has ended, nothing follows; 0xFFFFFFFE: tags are missing;
+               0xFFFFFFFD: tags of more than four detectors
     int64  h   horizon: every tag before h ps was sent by the end of this frame, or is missing; never runs back
     n x uint64 S-Fifteen a1 words (54-bit time in 1/256 ns, 4-bit detector pattern), or for 0xFFFFFFFE
     int64 start, int64 stop, uint64 lost, uint8 cause
                a stretch (ps) in which tags are missing, how many are known to be, and why: 0 the tagger's buffer
-               overran, 1 its own line was down, 2 the reader was too slow
+               overran, 1 its own line was down, 2 the reader was too slow, or for 0xFFFFFFFD
+    uint32 n, uint32 m, n x uint64, m x uint8
+               words as above, of m tags, that name each detector modulo 4; then the detector of each tag
 
 `clock` names the run of the clock: equal as long as times count on from the same origin. It is what allows a reader to
 call again after a broken line and to know that the times still mean the same. Version 1 had neither `clock` nor the
@@ -24,16 +27,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from distribution.errors import FeedError
-from distribution.formats.s15 import decode_words, encode_words
+from distribution.formats.s15 import DETECTORS, decode_words, encode_words
 from distribution.tags import EMPTY, Gap, GapCause, TimeTags
 
 FEED_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 END_OF_STREAM = 0xFFFFFFFF
 MISSING = 0xFFFFFFFE
+WIDE = 0xFFFFFFFD
 FRAME_HEADER = struct.Struct("<Iq")
 MISSING_BODY = struct.Struct("<qqQB")
+WIDE_BODY = struct.Struct("<II")
 MAX_FRAME_WORDS = 1 << 24
 MAX_HEADER_BYTES = 4096
 # One unit of an a1 word, 1/256 ns, rounded up: what a tag may move to when it is written as one.
@@ -91,7 +98,11 @@ class Frame:
 
 
 def encode_frame(tags: TimeTags, horizon_ps: int) -> bytes:
-    """One frame of tags; raises ParameterError for what a1 words cannot hold."""
+    """One frame of tags; raises ParameterError for a negative time."""
+    if len(tags) and tags.channel.max() >= DETECTORS:
+        words = encode_words(TimeTags(tags.t_ps, tags.channel % DETECTORS))
+        counts = WIDE_BODY.pack(len(words) // 8, len(tags))
+        return FRAME_HEADER.pack(WIDE, horizon_ps) + counts + words + tags.channel.tobytes()
     words = encode_words(tags)
     return FRAME_HEADER.pack(len(words) // 8, horizon_ps) + words
 
@@ -134,15 +145,28 @@ class FrameReader:
             raise FeedError(f"a frame announces a horizon of {horizon_ps} ps")
         if words == MISSING:
             return Frame(horizon_ps=horizon_ps, gap=self._gap())
-        if words > MAX_FRAME_WORDS:
-            raise FeedError(f"a frame announces {words} words")
-        after_ps = max(horizon_ps, 0) if self.after_ps is None else self.after_ps
-        tags = decode_words(self._exactly(8 * words), after_ps=after_ps)
+        tags = self._wide_tags(horizon_ps) if words == WIDE else self._tags(words, horizon_ps)
         if len(tags):
             if not 0 <= int(tags.t_ps[-1]) <= MAX_STREAM_PS:
                 raise FeedError(f"a frame carries the stream to {tags.t_ps[-1]} ps")
             self.after_ps = int(tags.t_ps[-1])
         return Frame(tags, horizon_ps)
+
+    def _tags(self, words: int, horizon_ps: int) -> TimeTags:
+        if words > MAX_FRAME_WORDS:
+            raise FeedError(f"a frame announces {words} words")
+        after_ps = max(horizon_ps, 0) if self.after_ps is None else self.after_ps
+        return decode_words(self._exactly(8 * words), after_ps=after_ps)
+
+    def _wide_tags(self, horizon_ps: int) -> TimeTags:
+        words, count = WIDE_BODY.unpack(self._exactly(WIDE_BODY.size))
+        tags = self._tags(words, horizon_ps)
+        if count != len(tags):
+            raise FeedError(f"a frame announces {count} tags, its words hold {len(tags)}")
+        channel = np.frombuffer(self._exactly(count), np.uint8)
+        if not np.array_equal(channel % DETECTORS, tags.channel):
+            raise FeedError("a frame's detectors are not those of its words")
+        return TimeTags(tags.t_ps, channel.copy())
 
     def _gap(self) -> Gap:
         start_ps, stop_ps, lost, code = MISSING_BODY.unpack(self._exactly(MISSING_BODY.size))

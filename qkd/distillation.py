@@ -15,6 +15,8 @@ import numpy as np
 from qkd.assumptions.claim import NOTHING_FAILED, Claim, Findings, Judged, judge
 from qkd.assumptions.exchange import ANNOUNCED_BITS
 from qkd.assumptions.judge import common_failures
+from qkd.bellkey import bell_key_length, times_as_many
+from qkd.belltest import UNEVEN, Told
 from qkd.bits import pack
 from qkd.block import SecretBlock, Vault
 from qkd.confirmation import TAGS
@@ -27,6 +29,7 @@ from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.finitekey import BasisCounts, KeyLength, both_bases_key_length
 from qkd.leastblock import least_alike
 from qkd.privacy import PaSeed, amplify
+from qkd.protocols import settings_of
 from qkd.randomness import SecretBits
 from qkd.reconciliation.frames import Verified, VerifiedString
 from qkd.reconciliation.ledger import LeakModel
@@ -38,15 +41,18 @@ PAD_RESERVE = 256
 
 CLAIM = "coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
 
+BELL_CLAIM = "coherent attacks, phase errors bounded by the tested settings (Ville), trusted analysers"
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the stages before this one counted."""
+    """All that the stages before this one counted; `bell` where the protocol has a Bell test."""
 
     sifted: SiftedBlock
     estimate: Estimate
     verified: Verified
     findings: Findings = NOTHING_FAILED
+    bell: Told | None = None
 
     @property
     def errors_z(self) -> int:
@@ -110,8 +116,10 @@ def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, K
         QberTooHigh: the exact counts are above the limit. KeyTooShort: not one bit in both together; it says how large
             a block of these error rates and this leak would have to be.
     """
-    check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / evidence.known_x, params.qber_limit)
+    check_counts(evidence.errors_z / evidence.known_z, evidence.errors_x / max(1, evidence.known_x), params.qber_limit)
     z, x = evidence.verified.z, evidence.verified.x
+    if evidence.bell is not None:
+        return _lengths_by_test(evidence, evidence.bell, params)
     in_z = _counts(z, evidence.known_x + x.dropped, evidence.errors_x + x.dropped)
     in_x = _counts(x, evidence.known_z + z.dropped, evidence.errors_z + z.dropped)
     from_z, from_x = both_bases_key_length(in_z, in_x, params.eps_sec)
@@ -119,6 +127,31 @@ def lengths(evidence: Evidence, params: SessionParameters) -> tuple[KeyLength, K
         least = least_alike(in_z, in_x, params.eps_sec)
         raise KeyTooShort(max(from_z.raw, from_x.raw), len(evidence.sifted), least)
     return from_z, from_x
+
+
+def _lengths_by_test(evidence: Evidence, bell: Told, params: SessionParameters) -> tuple[KeyLength, KeyLength]:
+    """The same from the tested pairs of settings (`qkd.bellkey`), eps_sec shared among the strings that there are.
+
+    The least size is that of this block times a power of two.
+    """
+    from_z, from_x = _by_test(evidence, bell, params, 1)
+    if from_z.secret_bits + from_x.secret_bits == 0:
+        factors = (2**j for j in range(1, 21))
+        enough = next((f for f in factors if sum(k.secret_bits for k in _by_test(evidence, bell, params, f))), None)
+        least = None if enough is None else enough * len(evidence.sifted)
+        raise KeyTooShort(max(from_z.raw, from_x.raw), len(evidence.sifted), least)
+    return from_z, from_x
+
+
+def _by_test(evidence: Evidence, bell: Told, params: SessionParameters, factor: int) -> tuple[KeyLength, KeyLength]:
+    """The lengths of a block of `factor` times the size that is like this one otherwise."""
+    keys = settings_of(params.protocol).keys
+    lengths = [KeyLength(raw=0, phase_errors=0, eps_sm=0.0, eps_pa=0.0)] * 2
+    for i, (pair, string) in enumerate(zip(keys, (evidence.verified.z, evidence.verified.x), strict=False)):
+        disclosed = factor * (string.leak_bits + string.verify_bits) + ANNOUNCED_BITS
+        counts = times_as_many(bell.counts(pair), factor)
+        lengths[i] = bell_key_length(counts, factor * string.bits.size, disclosed, params.eps_sec / len(keys))
+    return lengths[0], lengths[1]
 
 
 def _counts(key: VerifiedString, tested: int, errors: int) -> BasisCounts:
@@ -139,7 +172,7 @@ _CHARGED = {
 }
 
 
-def judged(findings: Findings, params: SessionParameters, *, two_way: bool) -> Judged:
+def judged(findings: Findings, params: SessionParameters, *, two_way: bool, bell: Told | None = None) -> Judged:
     """What may be claimed of a block's key, and what failed.
 
     Counting one direction of a two-way protocol takes for granted that Bob's answers tell Eve nothing. That is
@@ -147,13 +180,17 @@ def judged(findings: Findings, params: SessionParameters, *, two_way: bool) -> J
     ERROR_PATTERN_PUBLIC, whose argument covers it.
     """
     assumed = two_way and params.leak_model is LeakModel.ONE_WAY_PARITIES
-    return judge(findings, common_failures(params, answers_assumed=assumed))
+    uneven = bell is not None and bell.evenness < UNEVEN
+    return judge(findings, common_failures(params, answers_assumed=assumed, settings_uneven=uneven))
 
 
 def label(verdict: Judged, params: SessionParameters, *, simulated: bool) -> str:
     """The claim in one line: on which theorem it rests, how disclosures were charged, and what failed."""
-    bound = CLAIM if verdict.claim is Claim.COMPOSABLE else f"length by the bound for {CLAIM}"
-    return verdict.text(f"{bound}, {_CHARGED[params.leak_model]}", simulated=simulated)
+    tested = settings_of(params.protocol).tested
+    theorem = BELL_CLAIM if tested else CLAIM
+    bound = theorem if verdict.claim is Claim.COMPOSABLE else f"length by the bound for {theorem}"
+    bell = "; Bell test: fair sampling" if tested else ""
+    return verdict.text(f"{bound}, {_CHARGED[params.leak_model]}{bell}", simulated=simulated)
 
 
 def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
@@ -183,7 +220,7 @@ def _block(
         [amplify(z.bits, found[0].secret_bits, seeds[0]), amplify(x.bits, found[1].secret_bits, seeds[1])]
     )
     refill_bits = PAD_BITS * (message.refill_alice + message.refill_bob)
-    verdict = judged(evidence.findings, params, two_way=verified.two_way)
+    verdict = judged(evidence.findings, params, two_way=verified.two_way, bell=evidence.bell)
     report = BlockReport(
         block=number,
         detections=evidence.sifted.detections,
@@ -222,6 +259,8 @@ def _block(
         failed_assumptions=verdict.failed,
         muted=evidence.sifted.muted,
         assumptions=evidence.findings.own,
+        bell_wins=evidence.bell.wins if evidence.bell else (),
+        bell_trials=evidence.bell.trials if evidence.bell else (),
     )
     return SecretBlock(
         number=number,

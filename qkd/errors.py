@@ -87,13 +87,28 @@ class QberTooHigh(ProtocolAborted):
 
 
 class BellTestFailed(ProtocolAborted):
-    """The CHSH value does not clear its threshold."""
+    """The Bell test does not refute local realism as clearly as the session asks.
 
-    def __init__(self, s: float, s_error: float, limit: float) -> None:
-        super().__init__(f"CHSH S = {s:.3f} +- {s_error:.3f} does not clear {limit:.3f}: no key from this block")
-        self.s = s
-        self.s_error = s_error
+    Args:
+        s, s_error: CHSH value and its standard error; limit: the local bound.
+        p_value, p_limit: chance of such data under local realism, and the most that the session accepts.
+        qber: observed error rates of the two key strings, fractions.
+    """
+
+    def __init__(
+        self, s: float, s_error: float, limit: float, *, p_value: float, p_limit: float, qber: tuple[float, float]
+    ) -> None:
+        super().__init__(
+            f"CHSH S = {s:.3f} +- {s_error:.3f} does not clear {limit:g} (p-value {p_value:.2g}, limit {p_limit:.2g});"
+            f" QBER is {qber[0]:.2%} in Z and {qber[1]:.2%} in X: no key from this block",
+            hint="check angles, polarisation alignment and the sign of the state; if they are sound, assume an"
+            " eavesdropper",
+        )
+        self.chsh_s = s
+        self.chsh_s_error = s_error
+        self.chsh_p_value = p_value
         self.limit = limit
+        self.qber_z, self.qber_x = qber
 
 
 class ReconciliationFailed(ProtocolAborted):

@@ -21,6 +21,7 @@ from qkd.errors import KeyTooShort, QberTooHigh
 from qkd.exchange.messages import SampleAnswer, SampleRequest
 from qkd.exchange.steps import Steps, receive, send
 from qkd.kernels.split import leave_out
+from qkd.protocols import settings_of
 from qkd.randomness import SEED_BYTES, SecretBits, expand_sample
 from qkd.session import SessionParameters
 from qkd.sifting import SiftedBlock
@@ -48,12 +49,12 @@ class Estimate:
     @property
     def qber_z(self) -> float:
         """Sample error rate in Z."""
-        return self.errors_z / self.sample_z
+        return self.errors_z / self.sample_z if self.sample_z else 0.0
 
     @property
     def qber_x(self) -> float:
         """Sample error rate in X."""
-        return self.errors_x / self.sample_x
+        return self.errors_x / self.sample_x if self.sample_x else 0.0
 
 
 def sample_size(bits: int, fraction: float) -> int:
@@ -87,13 +88,14 @@ def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
 
 
 def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]:
-    """The bits of each basis, if there are enough of both.
+    """The bits of each basis, if there are enough of both; X is empty where the protocol makes one string only.
 
     Nothing is known of the errors yet, so the least size named is that of the rule which is broken: the session's, or
     four bits of the shorter basis in blocks with this one's shares (four at least of the one that has none).
     """
     z, x = block.strings()
-    shorter = min(z.size, x.size)
+    single = len(settings_of(params.protocol).keys) == 1
+    shorter = z.size if single else min(z.size, x.size)
     if len(block) < params.least_block_bits or shorter < LEAST_BASIS:
         larger = -(-len(block) * LEAST_BASIS // max(shorter, 1))
         raise KeyTooShort(0, len(block), max(params.least_block_bits, larger))
@@ -101,6 +103,8 @@ def _strings(block: SiftedBlock, params: SessionParameters) -> tuple[Bits, Bits]
 
 
 def _positions(bits: Bits, basis: str, params: SessionParameters, seed: bytes) -> npt.NDArray[np.int64]:
+    if not bits.size:
+        return np.empty(0, np.int64)
     return expand_sample(seed, f"sample/{basis}", bits.size, sample_size(bits.size, params.sample_fraction))
 
 
@@ -120,7 +124,7 @@ def _judge(z: Bits, x: Bits, sample: tuple[int, int], errors: tuple[int, int], p
     limit = params.qber_limit
     for qber, size in ((found.qber_z, found.sample_z), (found.qber_x, found.sample_x)):
         # Three standard deviations of leeway: the exact count is judged again after error correction.
-        if qber > limit + 3.0 * math.sqrt(limit * (1.0 - limit) / size):
+        if size and qber > limit + 3.0 * math.sqrt(limit * (1.0 - limit) / size):
             raise QberTooHigh(found.qber_z, found.qber_x, limit)
     return found
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from distribution.delivery import TagSource
 from distribution.monitors.finding import Finding
-from qkd import bbm92, confirmation
+from qkd import confirmation, roles
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
 from qkd.errors import ClockNotFound, KeyTooShort, ProtocolAborted
@@ -22,7 +22,7 @@ from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import SecretBits
 from qkd.session import SessionParameters
-from qkd.station import Station
+from qkd.station import Station, station_for
 from qkd.transport.memory import MemoryLine, Tamper, untouched
 
 
@@ -59,10 +59,8 @@ class Link:
         Raises:
             QkdError: a block failed; calling again starts with a new handshake and the tags that remain.
         """
-        for side in (self.alice, self.bob):
-            side.station = side.station or Station(
-                self.params.double_click_ps, side.secrets, mute_ps=self.params.mute_ps
-            )
+        for role, side in ((Role.ALICE, self.alice), (Role.BOB, self.bob)):
+            side.station = side.station or station_for(role, self.params, side.secrets)
         start = self._shake_hands()
         number = start.next_block
         while True:
@@ -113,12 +111,12 @@ class Link:
         at_alice, at_bob = self.transcripts[Role.ALICE], self.transcripts[Role.BOB]
         alice = Engine(
             Role.ALICE,
-            bbm92.alice(self.alice.station, self.params, self.alice.secrets, self.alice.vault, start, number, at_alice),
+            roles.alice(self.alice.station, self.params, self.alice.secrets, self.alice.vault, start, number, at_alice),
             at_alice,
         )
         bob = Engine(
             Role.BOB,
-            bbm92.bob(self.bob.station, self.params, self.bob.secrets, self.bob.vault, start, number, at_bob),
+            roles.bob(self.bob.station, self.params, self.bob.secrets, self.bob.vault, start, number, at_bob),
             at_bob,
         )
         MemoryLine(alice, bob, self.alice.source, self.bob.source, self.tamper).run()

@@ -6,24 +6,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from distribution.estimates import Estimate, balance
 from distribution.states import BellState
 from distribution.units import PS_PER_S
 from qkd.assumptions.claim import Verdict
+from qkd.bellgame import SettingChoice, exact_p_value
+from qkd.deviceindependent import best_rate, collective_rate
 from qkd.errors import ParameterError
+from qkd.protocols import Protocol, inversions, settings_of
 from qkd.reconciliation.choice import Method
 from qkd.reconciliation.ledger import LeakModel
-
-
-class Protocol(Enum):
-    """Which protocol the engines run."""
-
-    BBM92 = "bbm92"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class SessionParameters:
     """Agreed parameters of a link; every field is public.
 
     Attributes:
-        protocol: BBM92.
-        state: Bell state that the source aims at; says in which bases Bob's bits come inverted.
+        protocol: which one, with its settings (`qkd.protocols`).
+        state: Bell state that the source aims at; says at which settings Bob's bits come inverted.
         window_ps: coincidence window, FULL width.
         bin_ps: to how many ps Bob's detection times are coarsened before he sends them.
         double_click_ps: clicks of one station closer than this are one event with a random bit.
@@ -51,6 +51,7 @@ class SessionParameters:
         eps_sec: secrecy parameter of a block's key (both bases together).
         mute_ps: an event counts only if no detector of its station clicked for so long before it; at least the longest
             dead time of both stations' detectors. 0: every event counts, and the key is not called composable.
+        bell_p_limit: with a Bell test, abort unless local realism is refuted with a p-value of at most this.
     """
 
     protocol: Protocol = Protocol.BBM92
@@ -71,6 +72,7 @@ class SessionParameters:
     verify_bits: int = 64
     eps_sec: float = 1e-10
     mute_ps: int = 50_000
+    bell_p_limit: float = 1e-6
 
     def __post_init__(self) -> None:
         bounds: list[tuple[str, float, float, float]] = [
@@ -88,6 +90,7 @@ class SessionParameters:
             ("verify_bits", self.verify_bits, 32, 256),
             ("eps_sec", self.eps_sec, 1e-30, 1e-2),
             ("mute_ps", self.mute_ps, 0, PS_PER_S),
+            ("bell_p_limit", self.bell_p_limit, 1e-300, 0.5),
         ]
         for name, value, low, high in bounds:
             if not low <= value <= high:
@@ -99,11 +102,13 @@ class SessionParameters:
                 f"mute_ps = {self.mute_ps} must be 0, or double_click_ps = {self.double_click_ps} or more",
                 hint="the dead window begins with an event; while that goes on it cannot end",
             )
+        inversions(self.protocol, self.state)
 
     @property
     def block_coincidences(self) -> int:
         """How many coincidences close a block: no basis has a say in when it ends (`qkd.sifting`)."""
-        return 2 * self.block_bits
+        settings = settings_of(self.protocol)
+        return -(-self.block_bits * settings.pairs // settings.key_pairs)
 
     def to_json(self) -> bytes:
         """Canonical JSON of all fields: what the first message carries."""
@@ -140,6 +145,8 @@ class BlockReport:
         failed_assumptions: "station: assumption" for all that failed, equal at both ends; of a sum, in any block.
         muted: events of this station that came too soon after a click to count.
         assumptions: this station's verdicts with their numbers; of a sum, those of the last block.
+        bell_wins, bell_trials: of the CHSH game, by pairs of settings (a0, b0), (a0, b1), (a1, b0), (a1, b1); empty
+            where the protocol has no Bell test.
     """
 
     block: int = -1
@@ -181,6 +188,8 @@ class BlockReport:
     failed_assumptions: tuple[str, ...] = ()
     muted: int = field(default=0, compare=False)
     assumptions: tuple[Verdict, ...] = field(default=(), compare=False)
+    bell_wins: tuple[int, ...] = ()
+    bell_trials: tuple[int, ...] = ()
 
     def __add__(self, other: BlockReport) -> BlockReport:
         mine, theirs = asdict(self), asdict(other)
@@ -194,6 +203,8 @@ class BlockReport:
         total |= {
             name: _listed(mine[name], theirs[name]) for name in ("label", "claim", "reconciliation", "leak_model")
         }
+        for name in ("bell_wins", "bell_trials"):
+            total[name] = tuple(map(sum, zip_longest(mine[name], theirs[name], fillvalue=0)))
         return BlockReport(**total, **{name: mine[name] + theirs[name] for name in mine if name not in total})
 
     @property
@@ -212,6 +223,42 @@ class BlockReport:
         """Error fraction in the X basis; 0 when nothing was sifted."""
         known = self.sifted_x - self.dropped_x
         return self.errors_x / known if known else 0.0
+
+    @property
+    def chsh(self) -> Estimate | None:
+        """CHSH value S with its standard error; None without a Bell test."""
+        if not self.bell_trials:
+            return None
+        found = [balance(wins, n - wins) for wins, n in zip(self.bell_wins, self.bell_trials, strict=True)]
+        known = [correlator for correlator in found if correlator is not None]
+        return Estimate(sum(e.value for e in known), math.sqrt(sum(e.error**2 for e in known)))
+
+    @property
+    def chsh_p_value(self) -> float | None:
+        """Exact chance of so many wins under local realism, settings as often as counted; None without a Bell test."""
+        if not self.bell_trials:
+            return None
+        choice = SettingChoice.counted(np.array(self.bell_trials).reshape(2, 2))
+        return exact_p_value(sum(self.bell_wins), sum(self.bell_trials), choice.local_win).value
+
+    def bell_figures(self) -> dict[str, float | None]:
+        """The stable fields of a Bell test; None each without one."""
+        s = self.chsh
+        figures = {"chsh_s": s.value, "chsh_s_error": s.error} if s else {"chsh_s": None, "chsh_s_error": None}
+        return {**figures, "chsh_p_value": self.chsh_p_value}
+
+    def di_figures(self) -> dict[str, object]:
+        """What S alone would be worth to devices that nobody trusts: figures of merit, no claim of this key.
+
+        Empty without a Bell test.
+        """
+        s, known = self.chsh, self.sifted_bits - self.dropped_z - self.dropped_x
+        if s is None or not known:
+            return {}
+        qber = min(0.5, (self.errors_z + self.errors_x) / known)
+        plain, noisy = collective_rate(s.value, qber), best_rate(s.value, qber)
+        label = f"device-independent figure of merit, not this key's claim: {plain.label}; fair sampling"
+        return {"di_rate": plain.rate, "di_rate_noisy": noisy.rate, "di_label": label}
 
     @property
     def f(self) -> float:
@@ -256,4 +303,6 @@ def summarise(
         "label": total.label,
         "claim": total.claim,
         "failed_assumptions": list(total.failed_assumptions),
+        **total.bell_figures(),
+        **total.di_figures(),
     }

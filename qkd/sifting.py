@@ -8,6 +8,8 @@ Bases are told when all events of the block are fixed, and not before. Told epoc
 which of her touches fell into the test, and choose her next ones, or the moment to stop, by that; the tested bits would
 be no random sample then (Pfister, Luetkenhaus, Wehner, Coles, NJP 18:053001, 2016: "sifting attacks"). For the same
 reason a block is full by its coincidences, whose number no basis has a say in.
+
+Where the protocol has a Bell test every coincidence is of use, and all of them are kept.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ from qkd.bits import Bits, pack, unpack
 from qkd.errors import ClockNotFound, RemoteProtocolError
 from qkd.exchange.codec import pack_ascending, unpack_ascending
 from qkd.exchange.messages import Bases, Detections, Kept, MoreDetections
-from qkd.exchange.steps import Steps, receive, send
+from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.kernels.split import part
+from qkd.protocols import inversions, pack_settings, setting_bits, settings_of, unpack_settings
 from qkd.session import SessionParameters
 from qkd.station import NO_EVENTS, Events, Station, join_events
 
@@ -47,7 +50,9 @@ class SiftedBlock:
     """Same-basis bits of one station, both bases interleaved in order of detection.
 
     Attributes:
-        basis, bit: shape (n,), uint8. Bob's bits are already inverted where the Bell state says so.
+        basis, bit: shape (n,), uint8. Bob's bits are already inverted where the Bell state says so. Where the
+            protocol has a Bell test, `basis` is the number of the pair of settings (`qkd.protocols`) until the
+            outcomes that give no key were told (`qkd.belltest`).
         detections, double_clicks: this station's events during the block.
         coincidences: pairs in any bases.
         ended: one of the taggers has no more.
@@ -104,16 +109,20 @@ class _Growing:
         """Own basis of every coincidence."""
         return np.concatenate(self.bases)
 
-    def close(self, theirs: Bits, station: Station, params: SessionParameters) -> SiftedBlock:
-        """The events of equal basis, now that the peer's bases are known."""
-        basis = self.basis
-        # By number and not by mask: selecting by a mask that is true by chance is slow.
-        same = np.flatnonzero(basis == theirs)
-        station.sifted += same.size
+    def close(self, theirs: Bits, role: Role, station: Station, params: SessionParameters) -> SiftedBlock:
+        """What is kept, now that the peer's bases are known."""
+        settings, basis, bit = settings_of(params.protocol), self.basis, np.concatenate(self.bits)
         station.tally.add_pairs(basis, theirs)
+        if settings.tested:
+            basis = settings.numbers(basis, theirs) if role is Role.ALICE else settings.numbers(theirs, basis)
+        else:
+            # By number and not by mask: selecting by a mask that is true by chance is slow.
+            same = np.flatnonzero(basis == theirs)
+            basis, bit = basis[same], bit[same]
+            station.sifted += same.size
         return SiftedBlock(
-            basis[same],
-            np.concatenate(self.bits)[same],
+            basis,
+            bit,
             self.detections,
             self.double_clicks,
             self.coincidences,
@@ -147,9 +156,9 @@ def bob(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         station.coincidences += index.size
         pending = NO_EVENTS
         block.ended = answer.ended
-    yield from send(Bases(pack(block.basis)))
-    theirs = yield from receive(Bases)
-    return block.close(unpack(theirs.bits, block.coincidences), station, params)
+    yield from send(_bases(block, Role.BOB, params))
+    theirs = _read_bases((yield from receive(Bases)), block, Role.ALICE, params)
+    return block.close(theirs, Role.BOB, station, params)
 
 
 def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
@@ -176,17 +185,35 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
         width, deltas = pack_ascending(index)
         yield from send(Kept(int(index.size), width, deltas, block.ended))
         theirs = _Announced(theirs)
-    bases = unpack((yield from receive(Bases)).bits, block.coincidences)
+    bases = _read_bases((yield from receive(Bases)), block, Role.BOB, params)
     _watch(station, params, watched, bases)
     if block.ended and station.pair_monitor is not None:
         station.pair_monitor.finish()
-    yield from send(Bases(pack(block.basis)))
-    return block.close(bases, station, params)
+    yield from send(_bases(block, Role.ALICE, params))
+    return block.close(bases, Role.ALICE, station, params)
+
+
+def _bases(block: _Growing, role: Role, params: SessionParameters) -> Bases:
+    """Own basis of every coincidence of the block, for the wire."""
+    return Bases(pack(pack_settings(block.basis, settings_of(params.protocol).count(role))))
+
+
+def _read_bases(message: Bases, block: _Growing, role: Role, params: SessionParameters) -> Bits:
+    """The peer's basis of each, shape (coincidences,), uint8.
+
+    Raises:
+        RemoteProtocolError: they are not as many as they must be, or one of them does not exist.
+    """
+    count = settings_of(params.protocol).count(role)
+    read = unpack_settings(unpack(message.bits, block.coincidences * setting_bits(count)), count)
+    if read.size and read.max() >= count:
+        raise RemoteProtocolError(f"the peer names setting {read.max()}, the last is {count - 1}")
+    return read
 
 
 def _inversion(params: SessionParameters) -> Bits:
-    """Per basis: whether Bob's bits come inverted."""
-    return np.array([params.state.anticorrelated(b) for b in (Basis.Z, Basis.X)], np.uint8)
+    """Per setting: whether Bob's bits come inverted."""
+    return inversions(params.protocol, params.state)
 
 
 def _next_epoch(station: Station, params: SessionParameters) -> Steps[Events]:
@@ -335,7 +362,9 @@ class _Watched:
 
 
 def _watch(station: Station, params: SessionParameters, watched: list[_Watched], bases: Bits) -> None:
-    """Show the block's pairs to Alice's monitor: her own outcomes with their delays, and Bob's bases."""
+    """Show the block's pairs to Alice's monitor, which knows two bases a side: her outcomes, delays, Bob's bases."""
+    if settings_of(params.protocol).tested:
+        return
     if station.pair_monitor is None:
         station.pair_monitor = PairMonitor(params.window_ps, station.limits)
     first = 0

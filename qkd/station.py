@@ -14,6 +14,10 @@ that clicked unheard at the end of the window would still be dead after it. The 
 a bit, and a whole event is dropped, never the first half of a multiple one. After a gap, and where the stream begins,
 nobody knows what clicked before, so the station is mute there too.
 
+A station of three settings has detectors 4 and 5 for the third. The rule is the same, a random one of three, and its
+events tell as well which of them were clicks across settings: for three settings no squashing model exists, and their
+number bounds what that can do (`qkd.bellkey`).
+
 A `Station` lives as long as its process; what it learnt about the clocks survives an aborted block.
 """
 
@@ -35,11 +39,17 @@ from qkd.assumptions.limits import AssumptionLimits
 from qkd.assumptions.tally import Tally
 from qkd.bits import Bits
 from qkd.errors import ParameterError
-from qkd.exchange.steps import Steps, tags_until
+from qkd.exchange.steps import Role, Steps, tags_until
 from qkd.kernels.clicks import group
+from qkd.protocols import settings_of
 from qkd.randomness import SecretBits, take_bits
+from qkd.session import SessionParameters
 
-DETECTORS = 4
+ACROSS = 2
+# For each mask of six detectors: setting and bit of a click of one of them, and whether several settings are in it.
+_SETTING = np.array([(mask > 3) + (mask > 15) for mask in range(64)], np.uint8)
+_BIT = np.array([mask & 0b101010 != 0 for mask in range(64)], np.uint8)
+_SEVERAL = np.array([sum(mask >> 2 * k & 3 > 0 for k in range(3)) > 1 for mask in range(64)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ class Events:
 
     Attributes:
         t_ps: shape (n,), int64, ascending, on the station's clock; the first click of each event.
-        basis, bit: shape (n,), uint8.
+        basis, bit: shape (n,), uint8. A station of three settings adds ACROSS to the bit of a click across settings.
         double_clicks: how many of them were clicks of several detectors.
         across_ps: their first clicks' times, of those that fired detectors of both bases; int64, ascending.
         muted: events that came too soon after a click, and are not among these.
@@ -104,6 +114,7 @@ def group_clicks(
     gap_edges_ps: Sequence[int] = (),
     mute_ps: int = 0,
     before_ps: int | None = None,
+    settings: int = 2,
 ) -> Events:
     """Turn tags into events by the rule of the module docstring.
 
@@ -115,16 +126,18 @@ def group_clicks(
             multiple click across bases.
         mute_ps: how long no detector may have clicked before an event that counts; 0: all count.
         before_ps: time of the last click before these; None: not known, then the first event does not count.
+        settings: 2 or 3; there are two detectors for each.
 
     Raises:
-        ParameterError: a detector number is not 0 .. 3.
+        ParameterError: a detector number is out of range.
     """
     if not len(tags):
         return NO_EVENTS
-    if tags.channel.max() >= DETECTORS:
+    if tags.channel.max() >= 2 * settings:
+        known = "a two-basis analyser has 0=H 1=V 2=D 3=A" if settings == 2 else "three settings have 0 .. 5"
         raise ParameterError(
-            f"detector {tags.channel.max()} fired, but a two-basis analyser has 0=H 1=V 2=D 3=A",
-            hint="select or renumber the channels of this recording first",
+            f"detector {tags.channel.max()} fired, but {known}",
+            hint="select or renumber the channels of this recording first; does it belong to this protocol?",
         )
     first_ps, number = np.empty(len(tags), np.int64), np.empty(len(tags), np.int64)
     fired, basis, bit = (np.empty(len(tags), np.uint8) for _ in range(3))
@@ -136,8 +149,10 @@ def group_clicks(
         tags.t_ps, tags.channel, gap_ps, mute_here, before, first_ps, fired, basis, bit, number
     )
     first_ps, basis, bit = first_ps[:events], basis[:events], bit[:events]
+    if settings == 3:
+        basis, bit = _SETTING[fired[:events]], _BIT[fired[:events]]
     multiple = number[:several]
-    across = multiple[(fired[multiple] > 3) & (fired[multiple] & 3 > 0)]
+    across = multiple[_SEVERAL[fired[multiple]]]
     if gap_edges_ps:
         torn = _torn(tags.t_ps, first_ps, double_click_ps, gap_edges_ps)
         multiple, across = np.union1d(multiple, torn), np.union1d(across, torn)
@@ -147,7 +162,9 @@ def group_clicks(
         first_ps, basis, bit = first_ps[heard], basis[heard], bit[heard]
         muted = events - int(first_ps.size)
     bit[multiple] = take_bits(secrets, multiple.size)
-    basis[across] = take_bits(secrets, across.size)
+    basis[across] = take_bits(secrets, across.size) if settings == 2 else _one_of_three(secrets, across.size)
+    if settings == 3:
+        bit[across] |= ACROSS
     return Events(first_ps, basis, bit, int(multiple.size), first_ps[across], muted)
 
 
@@ -164,6 +181,16 @@ def _heard(
     for edge_ps in gap_edges_ps:
         heard[slice(*np.searchsorted(first_ps, [edge_ps, edge_ps + mute_ps]))] = False
     return heard
+
+
+def _one_of_three(secrets: SecretBits, count: int) -> Bits:
+    """Numbers 0, 1 or 2, each as likely, shape (count,), uint8: two secret bits a number, 3 thrown away."""
+    drawn = np.empty(0, np.uint8)
+    while drawn.size < count:
+        bits = take_bits(secrets, 3 * (count - drawn.size) + 16)
+        numbers = bits[0 : bits.size - 1 : 2] << 1 | bits[1::2]
+        drawn = np.concatenate([drawn, numbers[numbers < 3]])
+    return drawn[:count]
 
 
 def _torn(
@@ -189,6 +216,7 @@ class Station:
         limits: tolerances of the monitors.
         mute_ps: see `group_clicks`.
         assumption_limits: what this station may be off by before the claim goes.
+        settings: how many the station has, 2 or 3. The monitors know two bases; a station of three is not watched.
 
     Attributes:
         events: collected and not yet used.
@@ -209,7 +237,9 @@ class Station:
         *,
         mute_ps: int = 0,
         assumption_limits: AssumptionLimits | None = None,
+        settings: int = 2,
     ) -> None:
+        self.settings = settings
         self._double_click_ps = double_click_ps
         self._secrets = secrets
         self._tail = EMPTY
@@ -228,7 +258,7 @@ class Station:
         self.assumption_limits = assumption_limits or AssumptionLimits()
         self._mute_ps = mute_ps
         self._before_ps: int | None = None
-        self.tally = Tally(mute_ps)
+        self.tally = Tally(mute_ps, settings)
         self._standing: dict[Watch, Finding] = {}
 
     @property
@@ -243,7 +273,7 @@ class Station:
 
     def begin_block(self) -> None:
         """Count anew."""
-        self.tally = Tally(self._mute_ps)
+        self.tally = Tally(self._mute_ps, self.settings)
 
     def standing_alarms(self) -> tuple[Finding, ...]:
         """All that was raised until `clear_alarms`, and what the stream so far, its open interval included, raises."""
@@ -287,7 +317,13 @@ class Station:
         self.ended = chunk.ended
         ready = TimeTags(tags.t_ps[:cut], tags.channel[:cut])
         events = group_clicks(
-            ready, self._double_click_ps, self._secrets, self._gap_edges, self._mute_ps, self._before_ps
+            ready,
+            self._double_click_ps,
+            self._secrets,
+            self._gap_edges,
+            self._mute_ps,
+            self._before_ps,
+            self.settings,
         )
         if len(ready):
             self._before_ps = int(ready.t_ps[-1])
@@ -300,6 +336,8 @@ class Station:
         self.events = join_events(self.events, events)
 
     def _watch(self, tags: TimeTags) -> None:
+        if self.settings != 2:
+            return
         self.monitor.feed(tags)
         if self.ended:
             self.monitor.finish()
@@ -333,3 +371,21 @@ class Station:
         """Tell the monitor that the stream of pairs breaks off here."""
         if self.pair_monitor is not None:
             self.pair_monitor.restart()
+
+
+def station_for(
+    role: Role,
+    params: SessionParameters,
+    secrets: SecretBits,
+    limits: Limits | None = None,
+    assumption_limits: AssumptionLimits | None = None,
+) -> Station:
+    """A new station as the session's parameters want it, with as many settings as the protocol gives this role."""
+    return Station(
+        params.double_click_ps,
+        secrets,
+        limits,
+        mute_ps=params.mute_ps,
+        assumption_limits=assumption_limits,
+        settings=settings_of(params.protocol).count(role),
+    )

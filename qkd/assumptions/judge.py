@@ -17,10 +17,11 @@ import numpy as np
 
 from distribution.monitors.finding import Finding
 from distribution.monitors.limits import Limits
-from distribution.tails import binomial_at_least
+from distribution.tails import binomial_at_least, chi_square_above
 from qkd.assumptions.claim import BROKEN_BY, Assumption, How, Verdict
 from qkd.assumptions.limits import AssumptionLimits
 from qkd.assumptions.tally import Counts, Tally
+from qkd.protocols import settings_of
 from qkd.session import SessionParameters
 
 _BASES = "ZX"
@@ -55,8 +56,7 @@ def verdicts(seen: Seen, params: SessionParameters) -> tuple[Verdict, ...]:
         Assumption.DOUBLE_CLICKS_RANDOM: _double_clicks(seen, params),
         Assumption.ONE_DEAD_WINDOW: _dead_window(seen, params),
         Assumption.EVEN_EFFICIENCY: _efficiency(seen),
-        Assumption.BASIS_INDEPENDENT_LOSS: _loss(seen),
-        Assumption.EVEN_SPLIT: _split(seen),
+        **(_even_settings(seen) if settings_of(params.protocol).tested else _bases(seen)),
         Assumption.NO_MEMORY: _memory(seen),
     }
     return tuple(
@@ -66,15 +66,22 @@ def verdicts(seen: Seen, params: SessionParameters) -> tuple[Verdict, ...]:
     )
 
 
-def common_failures(params: SessionParameters, *, answers_assumed: bool) -> tuple[Assumption, ...]:
+def common_failures(
+    params: SessionParameters, *, answers_assumed: bool, settings_uneven: bool = False
+) -> tuple[Assumption, ...]:
     """What fails of what both stations know alike.
 
     Args:
         params: of the session.
         answers_assumed: True where the leak model takes Bob's answers to tell nothing though he gives some.
+        settings_uneven: True where a protocol wants its settings evenly and their counts refute that.
     """
-    failed = [Assumption.DOUBLE_CLICKS_RANDOM] if params.double_click_ps < params.window_ps else []
-    return (*failed, *([Assumption.SILENT_ANSWERS] if answers_assumed else []))
+    failed = {
+        Assumption.DOUBLE_CLICKS_RANDOM: params.double_click_ps < params.window_ps,
+        Assumption.EVEN_SPLIT: settings_uneven,
+        Assumption.SILENT_ANSWERS: answers_assumed,
+    }
+    return tuple(assumption for assumption, it_did in failed.items() if it_did)
 
 
 def _verdict(
@@ -156,10 +163,33 @@ def _following(assumption: Assumption, seen: Seen, sign: int) -> Verdict:
     return _verdict(assumption, not near_failed, near, limits.near_share, detail)
 
 
+def _bases_of(counts: Counts) -> int:
+    """Of how many bases these counts by basis and one bit are."""
+    return counts.size // 2
+
+
+def _bases(seen: Seen) -> dict[Assumption, Verdict]:
+    return {Assumption.BASIS_INDEPENDENT_LOSS: _loss(seen), Assumption.EVEN_SPLIT: _split(seen)}
+
+
+def _even_settings(seen: Seen) -> dict[Assumption, Verdict]:
+    """With a Bell test each setting has to be as likely; both assumptions show in their shares among pairs.
+
+    No tolerance here: the bound on phase errors (`qkd.bellkey`) takes the settings as exactly even.
+    """
+    counts = seen.pairs.sum(axis=1)
+    expected = counts.sum() / counts.size
+    off = float(np.abs(counts / max(expected, 1.0) - 1.0).max()) if counts.any() else 0.0
+    square = float(((counts - expected) ** 2).sum() / expected) if counts.any() else 0.0
+    holds = chi_square_above(square, counts.size - 1) >= seen.limits.chance
+    detail = f"largest deviation of a setting's share from even; pairs {', '.join(map(str, counts))}"
+    return {a: _verdict(a, holds, off, 0.0, detail) for a in (Assumption.BASIS_INDEPENDENT_LOSS, Assumption.EVEN_SPLIT)}
+
+
 def _unequal(seen: Seen, neighbours: Counts, sign: int, limit: float) -> tuple[float, bool]:
     """By what share equal outcomes are in excess (sign 1) or missing (-1) in the worse basis, and if it is too much."""
     worst, failed = 0.0, False
-    for basis in range(2):
+    for basis in range(_bases_of(neighbours)):
         differ, equal = (int(n) for n in neighbours[2 * basis : 2 * basis + 2])
         zero, one = (float(n) for n in seen.tally.events[2 * basis : 2 * basis + 2])
         n, independent = differ + equal, (zero * zero + one * one) / max((zero + one) ** 2, 1.0)

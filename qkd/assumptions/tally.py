@@ -17,6 +17,7 @@ from qkd.kernels.clicks import follow
 
 Counts = npt.NDArray[np.int64]
 LEAST_NEAR_PS = 100_000
+MOST_BASES = 3
 
 
 class CountedEvents(Protocol):
@@ -29,12 +30,12 @@ class CountedEvents(Protocol):
 
     @property
     def basis(self) -> Bits:
-        """0 or 1."""
+        """From 0 on."""
         ...
 
     @property
     def bit(self) -> Bits:
-        """0 or 1."""
+        """The lowest bit is the outcome."""
         ...
 
     @property
@@ -65,7 +66,7 @@ class Tally:
         multiple, across: of them, clicks of several detectors, and of detectors of both bases.
         muted: events that came too soon after a click to count.
         near, every: shape (2 x bases,), int64: neighbours of one basis at 2 x basis + (equal outcomes).
-        pairs: shape (bases, bases), int64: pairs with the peer, by own basis and his.
+        pairs: shape (bases, 3), int64: pairs with the peer, by own basis and his.
     """
 
     def __init__(self, mute_ps: int = 0, bases: int = 2) -> None:
@@ -74,16 +75,16 @@ class Tally:
         self.multiple = self.across = self.muted = 0
         self.near: Counts = np.zeros(2 * bases, np.int64)
         self.every: Counts = np.zeros(2 * bases, np.int64)
-        self.pairs: Counts = np.zeros((bases, bases), np.int64)
+        self.pairs: Counts = np.zeros((bases, MOST_BASES), np.int64)
 
     def add_events(self, found: CountedEvents) -> None:
         """Count the next events; neighbours across two calls are not looked at."""
         self.multiple += found.double_clicks
         self.across += found.across
         self.muted += found.muted
-        follow(found.t_ps, found.basis, found.bit, self.near_ps, self.events, self.near, self.every)
+        follow(found.t_ps, found.basis, found.bit & np.uint8(1), self.near_ps, self.events, self.near, self.every)
 
     def add_pairs(self, own_basis: Bits, their_basis: Bits) -> None:
         """Count pairs by both bases; shape (n,), uint8 each."""
-        bases = self.pairs.shape[0]
-        self.pairs += np.bincount(bases * own_basis + their_basis, minlength=bases * bases).reshape(bases, bases)
+        cells = MOST_BASES * own_basis + their_basis
+        self.pairs += np.bincount(cells, minlength=self.pairs.size).reshape(self.pairs.shape)

@@ -63,9 +63,22 @@ class Kept(Message, frozen=True):
 
 
 class Bases(Message, frozen=True):
-    """Both, Bob first, once all events of the block are fixed: own basis of each that is kept, a bit each."""
+    """Both, Bob first, once all events of the block are fixed: own basis, or setting, of each that is kept.
+
+    One bit each where the station has two of them, two bits each (high one first) where three.
+    """
 
     bits: bytes
+
+
+class BellOutcomes(Message, frozen=True):
+    """Both, Alice first: own outcomes of all kept pairs that give no key, in order; they decide the Bell test.
+
+    `across` is how many of all kept pairs were, at this station, clicks at several settings, which got a random one.
+    """
+
+    bits: bytes
+    across: int
 
 
 class SampleRequest(Message, frozen=True):
@@ -220,5 +233,6 @@ AnyMessage = (
     | Amplify
     | Tag
     | Abort
+    | BellOutcomes
     | StationFindings
 )

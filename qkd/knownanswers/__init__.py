@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qkd.errors import QkdError
-from qkd.knownanswers import coding, ldpc, recordings, sifting, stages, transcript
+from qkd.knownanswers import bell, coding, ldpc, recordings, sifting, stages, transcript
 from qkd.knownanswers.frame import Json, Runner
 
 VALID = "valid"
@@ -23,6 +23,7 @@ RUNNERS: dict[str, Runner] = {
     **stages.RUNNERS,
     **ldpc.RUNNERS,
     **transcript.RUNNERS,
+    **bell.RUNNERS,
 }
 
 

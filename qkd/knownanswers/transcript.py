@@ -9,7 +9,7 @@ import msgspec
 
 from distribution.formats.s15 import decode_words
 from distribution.sources.replay import Replay as TagReplay
-from qkd import bbm92
+from qkd import roles
 from qkd.bbm92 import Outcome
 from qkd.exchange import handshake
 from qkd.exchange.engine import Engine
@@ -18,7 +18,7 @@ from qkd.exchange.transcript import Transcript
 from qkd.knownanswers.frame import Answer, Json, Mismatch, Runner
 from qkd.randomness import FixedBits
 from qkd.session import SessionParameters
-from qkd.station import Station
+from qkd.station import station_for
 from qkd.testing import MemoryVault, flip
 from qkd.transport.replay import Replay, Said
 
@@ -59,15 +59,15 @@ def play(recording: Recording, role: Role, *, exact: bool = True) -> tuple[Outco
         RecordingDiffers: it says something else. QkdError: what the role raises.
     """
     secrets, vault = FixedBits(recording.labels[role]), MemoryVault(recording.pre_shared)
-    station = Station(recording.params.double_click_ps, secrets, mute_ps=recording.params.mute_ps)
+    station = station_for(role, recording.params, secrets)
     replay, transcript = Replay(recording.said, exact=exact), Transcript()
     hello = handshake.alice if role is Role.ALICE else handshake.bob
     start = replay.drive(Engine(role, hello(recording.params, vault, secrets, simulated=True), transcript))
     number = start.next_block
     steps: Steps[Outcome] = (
-        bbm92.alice(station, recording.params, secrets, vault, start, number, transcript)
+        roles.alice(station, recording.params, secrets, vault, start, number, transcript)
         if role is Role.ALICE
-        else bbm92.bob(station, recording.params, secrets, vault, start, number, transcript)
+        else roles.bob(station, recording.params, secrets, vault, start, number, transcript)
     )
     source = TagReplay(decode_words(recording.tags[role]), simulated=True)
     outcome = replay.drive(Engine(role, steps, transcript), source)

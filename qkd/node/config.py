@@ -282,6 +282,7 @@ local_saes = ["sae-a"]
 remote_saes = ["sae-b"]
 
 [session]                         # must be equal at both ends
+protocol = "bbm92"                # or e91, e91-3x2: with a Bell test, for analysers at their angles (docs/e91.md)
 window_ps = 1000                  # coincidence window, full width
 block_bits = 200000               # sifted bits per block
 qber_limit = 0.11

@@ -218,7 +218,8 @@ class Node:
             self._tell_alarms(self._loop.station)
         stock = self._store.stored_key_count()
         rates = {"qber_z": report.qber_z, "qber_x": report.qber_x, "f": report.f, "eps_total": report.eps_total}
-        self._emit({"event": "block", **asdict(report), **rates, "stored_keys": stock, **self._life()})
+        figures = {**asdict(report), **rates, **report.bell_figures()}
+        self._emit({"event": "block", **figures, "stored_keys": stock, **self._life()})
 
     def _life(self) -> dict[str, Any]:
         return life_of(self._store, self._config.session)

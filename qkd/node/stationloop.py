@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from distribution.delivery import TagSource
 from distribution.health import SourceHealth
 from distribution.monitors.limits import Limits
-from qkd import bbm92, confirmation
+from qkd import confirmation, roles
 from qkd.assumptions.limits import AssumptionLimits
+from qkd.bbm92 import Outcome
 from qkd.block import Vault
 from qkd.errors import (
     ClockNotFound,
@@ -39,7 +40,7 @@ from qkd.exchange.transcript import Transcript
 from qkd.node.backoff import BackOff
 from qkd.randomness import SecretBits
 from qkd.session import BlockReport, SessionParameters
-from qkd.station import Station
+from qkd.station import Station, station_for
 from qkd.transport import tcp
 from qkd.transport.tcp import Line
 
@@ -93,13 +94,7 @@ class StationLoop:
         self.station = self._new_station()
 
     def _new_station(self) -> Station:
-        return Station(
-            self.params.double_click_ps,
-            self.secrets,
-            self.limits,
-            mute_ps=self.params.mute_ps,
-            assumption_limits=self.assumption_limits,
-        )
+        return station_for(self.role, self.params, self.secrets, self.limits, self.assumption_limits)
 
     @property
     def feed_health(self) -> SourceHealth:
@@ -160,13 +155,11 @@ class StationLoop:
     def _pads_left(self) -> int:
         return sum(self.vault.pads_left(sender) for sender in Role)
 
-    def _block(
-        self, start: SessionStart, number: int, transcript: Transcript, round_trip_s: float
-    ) -> Engine[bbm92.Outcome]:
+    def _block(self, start: SessionStart, number: int, transcript: Transcript, round_trip_s: float) -> Engine[Outcome]:
         confirmation.begin(self.params, self.vault)
         self._begun = True
         ours = (self.station, self.params, self.secrets, self.vault, start, number, transcript)
-        steps = bbm92.alice(*ours, round_trip_s) if self.role is Role.ALICE else bbm92.bob(*ours)
+        steps = roles.alice(*ours, round_trip_s) if self.role is Role.ALICE else roles.bob(*ours)
         return Engine(self.role, steps, transcript)
 
     async def attempt(self, line: Line) -> bool:

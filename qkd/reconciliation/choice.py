@@ -82,7 +82,9 @@ FIGURES: dict[Method, Figures] = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be corrected: length and expected error rate of each basis's string, and the line's round trip."""
+    """What is to be corrected: length (0: no such string) and expected error rate of each basis's string, and the
+    line's round trip.
+    """
 
     bits: tuple[int, int]
     qber: tuple[float, float]
@@ -111,7 +113,7 @@ class Task:
         """Error rates and lengths are in the method's range."""
         cost = FIGURES[method]
         in_range = all(cost.qber_low <= q <= cost.qber_high for q in self.qber)
-        return in_range and min(self.bits) >= cost.least_bits
+        return in_range and all(n >= cost.least_bits for n in self.bits if n)
 
 
 @dataclass(frozen=True, slots=True)

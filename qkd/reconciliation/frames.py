@@ -197,7 +197,7 @@ def _priors(estimate: Estimate) -> tuple[float, float]:
     """Expected error rates by Laplace's rule, which keeps them off zero when the sample showed no error."""
     z = (estimate.errors_z + 1) / (estimate.sample_z + 2)
     x = (estimate.errors_x + 1) / (estimate.sample_x + 2)
-    return z, x
+    return z, x if estimate.x.size else z
 
 
 def _split(estimate: Estimate, method: Method) -> tuple[list[Frame], int]:
@@ -207,12 +207,14 @@ def _split(estimate: Estimate, method: Method) -> tuple[list[Frame], int]:
         KeyTooShort: a string is shorter than the method, which the session's parameters force, can take.
     """
     least = roles(method).least_bits
-    shorter = min(estimate.z.size, estimate.x.size)
+    shorter = min(estimate.z.size, estimate.x.size or estimate.z.size)
     if shorter < least:
         sifted = estimate.z.size + estimate.sample_z + estimate.x.size + estimate.sample_x
         raise KeyTooShort(0, sifted, -(-sifted * least // max(shorter, 1)))
 
     def one(bits: Bits, qber: float) -> list[Frame]:
+        if not bits.size:
+            return []
         count = max(1, -(-bits.size // roles(method).frame_bits))
         size = bits.size // count
         return [Frame(bits[i * size : (i + 1) * size], qber) for i in range(count)]

@@ -19,6 +19,8 @@ from distribution.feed import (
     FRAME_HEADER,
     MISSING,
     MISSING_BODY,
+    WIDE,
+    WIDE_BODY,
     FeedHeader,
     FrameReader,
     encode_end,
@@ -34,6 +36,9 @@ WORDS = st.lists(st.integers(0, (1 << 64) - 1), max_size=6)
 FRAMES = st.one_of(
     st.builds(lambda h, w: FRAME_HEADER.pack(len(w), h) + struct.pack(f"<{len(w)}Q", *w), INT64, WORDS),
     st.builds(lambda n, h: FRAME_HEADER.pack(n, h), st.integers(0, END_OF_STREAM), INT64),
+    st.builds(
+        lambda h, n, m: FRAME_HEADER.pack(WIDE, h) + WIDE_BODY.pack(n, m), INT64, st.integers(0, 4), st.integers(0, 4)
+    ),
     st.builds(
         lambda h, a, b, n, c: FRAME_HEADER.pack(MISSING, h) + MISSING_BODY.pack(a, b, n, c),
         INT64,
@@ -124,7 +129,9 @@ def test_headers_round_trip(station: str, device: str, simulated: bool, clock: s
 @pytest.mark.parametrize(
     "hostile",
     [
-        FRAME_HEADER.pack(END_OF_STREAM - 2, 0),
+        FRAME_HEADER.pack(END_OF_STREAM - 3, 0),
+        FRAME_HEADER.pack(WIDE, 0) + WIDE_BODY.pack(END_OF_STREAM, 0),
+        FRAME_HEADER.pack(WIDE, 0) + WIDE_BODY.pack(0, 1),
         FRAME_HEADER.pack(3, (1 << 62) + 1),
         FRAME_HEADER.pack(MISSING, 0) + MISSING_BODY.pack(10, 5, 0, 0),
         encode_frame(TimeTags(np.array([125], np.int64), np.zeros(1, np.uint8)), 1000) + FRAME_HEADER.pack(0, 5),

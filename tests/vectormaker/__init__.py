@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.vectormaker import cascade, coding, finitekey, hashing, ldpc, recordings, sifting, transcript
+from tests.vectormaker import bell, cascade, coding, finitekey, hashing, ldpc, recordings, sifting, transcript
 from tests.vectormaker.frame import render
 
 Json = dict[str, Any]
@@ -33,6 +33,7 @@ SCHEMAS: dict[str, Json] = {
     "authentication": hashing.TAG_SCHEMA,
     "finite-key": finitekey.SCHEMA,
     "transcript": transcript.SCHEMA,
+    "bell-key": bell.SCHEMA,
 }
 
 STAGES: dict[str, dict[str, Callable[[], Json]]] = {
@@ -54,6 +55,7 @@ STAGES: dict[str, dict[str, Callable[[], Json]]] = {
     "auth": {"auth_poly1305": hashing.poly1305_file, "auth_context": hashing.tags},
     "finite-key": {"finite_key_exact": finitekey.exact},
     "transcript": {"bbm92": transcript.full},
+    "bell-key": {"bell_phase_errors": bell.bounds},
 }
 
 
