@@ -133,6 +133,7 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     ended = False
     while block.size < params.block_bits and not ended:
         theirs.extend((yield from receive(Detections)), params)
+        station.peer_ended = theirs.ended
         block.epochs += 1
         yield from _cover(station, params, theirs)
         _align_clock(station, params, theirs)
