@@ -169,6 +169,7 @@ def alice(station: Station, params: SessionParameters) -> Steps[SiftedBlock]:
     watched: list[_Watched] = []
     while block.wants_more(params):
         theirs.extend((yield from receive(Detections)), params)
+        station.peer_ended = theirs.ended
         block.epochs += 1
         yield from _cover(station, params, theirs)
         _align_clock(station, params, theirs)

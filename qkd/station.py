@@ -220,7 +220,7 @@ class Station:
 
     Attributes:
         events: collected and not yet used.
-        ended: the tagger has no more.
+        ended: the tagger has no more. peer_ended: the peer's has none (Alice hears it).
         tracker: the clock, once Alice found it.
         monitor: watches this station's own tags.
         pair_monitor: watches the matched pairs; Alice's, once she matches.
@@ -245,7 +245,7 @@ class Station:
         self._tail = EMPTY
         self._gap_edges: list[int] = []
         self.events = NO_EVENTS
-        self.ended = False
+        self.ended = self.peer_ended = False
         self.tracker: ClockTracker | None = None
         self.limits = limits or Limits()
         self.monitor = StationMonitor(double_click_ps, self.limits)
@@ -263,8 +263,8 @@ class Station:
 
     @property
     def exhausted(self) -> bool:
-        """True when the tagger has ended and all that it gave is used."""
-        return self.ended and not len(self.events) and not len(self._tail)
+        """True when the tagger has ended and all that it gave is used, or the peer's has: no more pairs can come."""
+        return self.peer_ended or (self.ended and not len(self.events) and not len(self._tail))
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
