@@ -330,6 +330,14 @@ class TestPreSharedFile:
         with opened(tmp_path, Role.BOB) as other, pytest.raises(ParameterError, match="no such file"):
             deal_out(secret, other)
 
+    def test_a_secret_for_the_next_store_is_not_marked_by_this_one(self, tmp_path: Path, secret: Path) -> None:
+        create_secret_file(tmp_path / "next", 2048)
+        with opened(tmp_path) as store:
+            deal_out(secret, store)
+            with pytest.raises(KeyStoreError, match="another pre-shared secret"):
+                deal_out(tmp_path / "next", store)
+        assert not (tmp_path / "next.alice.used").exists()
+
     def test_a_marker_lost_is_put_back(self, tmp_path: Path, secret: Path) -> None:
         with opened(tmp_path) as store:
             deal_out(secret, store)
