@@ -23,12 +23,15 @@ def command() -> None:
 def check(path: Path) -> None:
     """Read PATH as `qkd node` would, and say whether it can be used."""
     from distribution.delivery import check_options
+    from qkd.confirmation import run_epsilon
     from qkd.node.config import load
 
     config = load(path)
     driver, options = config.feed.source
     check_options(driver, options)
     output.say(f"{path} is a valid configuration of {config.role.value}, fed by driver {driver}")
+    runs = int(config.store.eps_budget / run_epsilon(config.session))
+    output.say(f"its epsilon budget of {config.store.eps_budget:.4g} covers {runs:.3g} blocks in the life of the link")
 
 
 @command.command("show")

@@ -56,6 +56,10 @@ def settle(
 ) -> Steps[None]:
     """Finish the block whose acceptance was lost: Alice says again, under a tag over both Hellos, that she has it.
 
+    It is the block that Bob has prepared: Alice commits a number only after Bob's tag of the same session, which he
+    sends after preparing it; and he prepares another block of that number only after a tag of hers over one, which she
+    makes no more once she has committed it.
+
     Raises:
         AuthenticationError: she did not say it; Bob's block stays prepared.
     """

@@ -36,8 +36,8 @@ from qkd.reconciliation.ledger import LeakModel
 from qkd.session import BlockReport, SessionParameters
 from qkd.sifting import SiftedBlock
 
-# A stock of pads that survives this many failed blocks.
-PAD_RESERVE = 256
+# How many pads of each sender refills aim at, the locked reserve of the store among them.
+PAD_STOCK = 256
 
 CLAIM = "coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
 
@@ -198,7 +198,7 @@ def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
     spent = TAGS[Role.ALICE] + TAGS[Role.BOB]
     if secret_bits < PAD_BITS * spent:
         return 0, 0
-    missing = {role: max(0, PAD_RESERVE - vault.pads_left(role)) for role in Role}
+    missing = {role: max(0, PAD_STOCK - vault.pads_left(role)) for role in Role}
     room = (secret_bits // PAD_BITS - spent) // 2
     share = min(1.0, room / max(sum(missing.values()), 1))
     alice, bob = (TAGS[role] + int(missing[role] * share) for role in (Role.ALICE, Role.BOB))

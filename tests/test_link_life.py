@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import errno
-import hashlib
-import json
 import math
-import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,60 +10,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from cli.main import main
 from qkd import confirmation
-from qkd.block import SecretBlock
 from qkd.errors import (
     AuthenticationError,
     ClockSetBack,
     EpsilonBudgetSpent,
     KeyExhausted,
     KeyNotFound,
-    KeyStoreError,
     ParameterError,
     PeerUnreachable,
-    QkdError,
 )
 from qkd.exchange import auth
 from qkd.exchange.codec import decode
-from qkd.exchange.messages import Hello, Tag
+from qkd.exchange.messages import Tag
 from qkd.exchange.steps import Role
 from qkd.kms.ledger import Account
-from qkd.kms.preshared import deal_out
-from qkd.kms.secretfile import create_secret_file
 from qkd.kms.store import KeyStore
-from qkd.node import config as configuration
-from qkd.node.config import EXAMPLE, resolved
-from qkd.node.service import open_store
-from qkd.session import BlockReport, SessionParameters
-from qkd.testing import MemoryVault, cut, drop, flip
+from qkd.session import SessionParameters
+from tests.life import NOW, ONE_EACH, TAG_EPS, block, opened, with_secret
 from tests.small_link import PARAMS, small_link
-
-MASTER = bytes(range(32))
-SECRET = hashlib.shake_256(b"life").digest(16 * (2 + 2 * 63))
-NOW = 1_800_000_000
-TAG_EPS = 2.0**-90
-ONE_EACH = dict.fromkeys(Role, 1)
-
-
-def opened(folder: Path, role: Role = Role.ALICE, **options: Any) -> KeyStore:
-    options = {"clock": lambda: NOW} | options
-    return KeyStore.open(folder / f"{role.value}.db", MASTER, role=role, **options)
-
-
-def with_secret(folder: Path, role: Role = Role.ALICE, **options: Any) -> KeyStore:
-    store = opened(folder, role, **options)
-    store.install_pre_shared(SECRET)
-    return store
-
-
-def block(number: int, *, pads: int = 0, eps: float = 1e-10) -> SecretBlock:
-    bits = 10 * 256 + 128 * 2 * pads
-    key = hashlib.shake_256(b"life %d" % number).digest(bits // 8)
-    report = BlockReport(block=number, eps_sec=eps, eps_cor=1e-20, label="test")
-    return SecretBlock(number, bytes(16), key, bits, pads, pads, report, True)
 
 
 class TestLedger:
@@ -271,261 +232,6 @@ class TestClock:
         opened(tmp_path, clock=lambda: NOW - 10**6, accept_clock=True).close()
         with opened(tmp_path, clock=lambda: NOW - 10**6) as store:
             assert store.take_pad(Role.ALICE, TAG_EPS)[0] == 1
-
-
-class TestPreSharedFile:
-    @pytest.fixture
-    def secret(self, tmp_path: Path) -> Path:
-        create_secret_file(tmp_path / "pre-shared", 2048)
-        return tmp_path / "pre-shared"
-
-    def test_one_store_of_each_role(self, tmp_path: Path, secret: Path) -> None:
-        for role in Role:
-            with opened(tmp_path, role) as store:
-                deal_out(secret, store)
-                deal_out(secret, store)
-            with opened(tmp_path, role) as store:
-                deal_out(secret, store)
-                assert store.pre_shared_installed
-            assert (tmp_path / f"pre-shared.{role.value}.used").stat().st_mode & 0o077 == 0
-
-    def test_a_second_store_is_refused_and_takes_nothing(self, tmp_path: Path, secret: Path) -> None:
-        with opened(tmp_path) as store:
-            deal_out(secret, store)
-            store.take_pad(Role.ALICE, TAG_EPS)
-        (tmp_path / "alice.db").unlink()
-        with opened(tmp_path) as store:
-            with pytest.raises(KeyStoreError, match="into another store of alice already") as used:
-                deal_out(secret, store)
-            assert "qkd pki psk" in used.value.hint
-            assert not store.pre_shared_installed
-
-    def test_a_crash_between_marker_and_dealing_locks_nobody_out(self, tmp_path: Path, secret: Path) -> None:
-        class Crash(Exception): ...
-
-        class Dying:
-            """A store whose process dies when the secret is to be dealt."""
-
-            def __init__(self, store: KeyStore) -> None:
-                self.role, self.identity, self.pre_shared_installed = store.role, store.identity, False
-
-            def install_pre_shared(self, _data: bytes) -> None:
-                raise Crash
-
-        with opened(tmp_path) as store, pytest.raises(Crash):
-            deal_out(secret, Dying(store))  # type: ignore[arg-type]
-        assert (tmp_path / "pre-shared.alice.used").exists()
-        with opened(tmp_path) as store:
-            deal_out(secret, store)
-            assert store.pads_left(Role.ALICE) == 63
-
-    def test_the_file_is_needed_once(self, tmp_path: Path, secret: Path) -> None:
-        with opened(tmp_path) as store:
-            deal_out(secret, store)
-        for file in tmp_path.glob("pre-shared*"):
-            file.unlink()
-        with opened(tmp_path) as store:
-            deal_out(secret, store)
-            assert store.pads_left(Role.ALICE) == 63
-        with opened(tmp_path, Role.BOB) as other, pytest.raises(ParameterError, match="no such file"):
-            deal_out(secret, other)
-
-    def test_a_marker_lost_is_put_back(self, tmp_path: Path, secret: Path) -> None:
-        with opened(tmp_path) as store:
-            deal_out(secret, store)
-            (tmp_path / "pre-shared.alice.used").unlink()
-            deal_out(secret, store)
-            assert (tmp_path / "pre-shared.alice.used").read_text().strip() == store.identity
-
-    def test_a_folder_that_cannot_be_written_to(
-        self, tmp_path: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As on a read-only stick; root, who runs some of these tests, could write to any other folder."""
-
-        def refuse(path: Path, _target: Path) -> None:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-        monkeypatch.setattr("qkd.kms.secretfile.os.link", refuse)
-        with opened(tmp_path) as store:
-            with pytest.raises(ParameterError, match=r"cannot note beside .* read-only file system") as refused:
-                deal_out(secret, store)
-            assert "folder that this node may write to" in refused.value.hint
-            assert not store.pre_shared_installed
-
-    def test_a_marker_that_is_not_to_be_read(self, tmp_path: Path, secret: Path) -> None:
-        (tmp_path / "pre-shared.alice.used").write_bytes(b"\xff\xfe\xfa")
-        with opened(tmp_path) as store:
-            with pytest.raises(ParameterError, match="cannot read"):
-                deal_out(secret, store)
-            (tmp_path / "pre-shared.alice.used").write_bytes(b"")
-            with pytest.raises(KeyStoreError, match="another store"):
-                deal_out(secret, store)
-
-    def test_too_short_or_open_to_others(self, tmp_path: Path) -> None:
-        create_secret_file(tmp_path / "short", 2047)
-        create_secret_file(tmp_path / "open", 2048)
-        (tmp_path / "open").chmod(0o640)
-        with opened(tmp_path) as store:
-            for name, why in (("short", "2047 bytes"), ("open", "mode 0640")):
-                with pytest.raises(ParameterError, match=why):
-                    deal_out(tmp_path / name, store)
-                assert not (tmp_path / f"{name}.alice.used").exists()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A station's configuration whose store has been made."""
-    path = tmp_path / "alice.toml"
-    path.write_text(EXAMPLE)
-    create_secret_file(tmp_path / "pre-shared", 2048)
-    open_store(configuration.load(path)).close()
-    return path
-
-
-def qkd(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-class TestCommand:
-    def test_status(self, config: Path) -> None:
-        with open_store(configuration.load(config)) as store:
-            store.begin_block(1e-14, ONE_EACH)
-            store.take_pad(Role.ALICE, TAG_EPS)
-        done = qkd("pads", "status", config, "--json")
-        assert done.exit_code == 0, done.output
-        told = json.loads(done.stdout)
-        assert told["schema"] == "qkd.pads.status.v1"
-        assert told["pads"]["alice"] == {"ordinary": 30, "locked": 32, "used": 1}
-        assert told["pads"]["bob"] == {"ordinary": 31, "locked": 32, "used": 0}
-        assert (told["runs_begun"], told["tags_sent"], told["blocks"]) == (1, 1, 0)
-        assert told["eps_budget"] == 1e-6
-        assert told["eps_spent"] == pytest.approx(1e-14 + TAG_EPS)
-        assert 9e7 < told["runs_left"] < 1e8
-        text = qkd("pads", "status", config).stdout
-        assert "30 left, 32 locked, 1 used" in text
-
-    def test_release(self, config: Path) -> None:
-        done = qkd("pads", "release", config, "--json")
-        assert json.loads(done.stdout)["released"] == {"alice": 32, "bob": 32}
-        status = json.loads(qkd("pads", "status", config, "--json").stdout)
-        assert status["pads"]["alice"] == {"ordinary": 63, "locked": 0, "used": 0}
-        assert "0 pads released" in qkd("pads", "release", config).stdout
-
-    def test_accept_clock(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        loaded = configuration.load(config)
-        with KeyStore.open(
-            config.parent / "alice.db",
-            (config.parent / "alice.master").read_bytes(),
-            role=Role.ALICE,
-            clock=lambda: 4_000_000_000,
-        ):
-            pass
-        refused = qkd("pads", "status", config)
-        assert refused.exit_code == 1
-        assert "clock was set back" in refused.stderr
-        assert "qkd pads accept-clock" in refused.stderr
-        with pytest.raises(ClockSetBack):
-            open_store(loaded)
-        assert qkd("pads", "accept-clock", config).exit_code == 0
-        assert qkd("pads", "status", config).exit_code == 0
-
-    def test_a_running_node_and_no_store(self, config: Path) -> None:
-        with open_store(configuration.load(config)):
-            busy = qkd("pads", "release", config)
-        assert (busy.exit_code, "in use by another process" in busy.stderr) == (1, True)
-        (config.parent / "alice.db").unlink()
-        none = qkd("pads", "status", config)
-        assert (none.exit_code, "there is no key store" in none.stderr) == (1, True)
-        assert not (config.parent / "alice.db").exists()
-
-    @pytest.mark.parametrize(
-        ("line", "word"),
-        [
-            ("eps_budget = 0.0", "store.eps_budget = 0.0"),
-            ("eps_budget = 1e-15", "does not cover one block"),
-            ("eps_budget = 1e-6\npad_reserve = -1", "store.pad_reserve = -1"),
-            ("eps_budget = 1e-6\nclock_tolerance_s = -1.0", "store.clock_tolerance_s"),
-            ("eps_budget = 1e-6\npad_reserves = 1", "store.pad_reserves"),
-        ],
-    )
-    def test_bad_configurations(self, tmp_path: Path, line: str, word: str) -> None:
-        text = EXAMPLE.replace("eps_budget = 1e-6 ", line + " ")
-        (tmp_path / "bad.toml").write_text(
-            "\n".join(row for row in text.splitlines() if not row.startswith("pad_reserve = 32"))
-        )
-        done = qkd("config", "check", tmp_path / "bad.toml")
-        assert (done.exit_code, word in done.stderr) == (2, True), done.output
-
-    def test_the_example_shows_its_life_and_reads_back(self, config: Path) -> None:
-        loaded = configuration.load(config)
-        assert (loaded.store.eps_budget, loaded.store.pad_reserve, loaded.session.eps_sec) == (1e-6, 32, 1e-14)
-        again = config.with_name("again.toml")
-        again.write_text(resolved(loaded))
-        assert configuration.load(again) == loaded
-
-
-class Watched(MemoryVault):
-    """A vault that notes which of the peer's tags verified and what was done thereupon."""
-
-    def __init__(self, pre_shared: bytes) -> None:
-        super().__init__(pre_shared)
-        self.told: list[tuple[str, int]] = []
-
-    def accept_pad(self, sender: Role, number: int) -> None:
-        super().accept_pad(sender, number)
-        self.told.append(("verified", number))
-
-    def commit(self, number: int) -> None:
-        super().commit(number)
-        self.told.append(("commit", number))
-
-
-class TestNoKeyBeforeThePeersTag:
-    def test_only_confirmation_commits(self) -> None:
-        """The claim of qkd/confirmation.py: outside the stores, three calls of commit, all in that file."""
-        root = Path(confirmation.__file__).parent
-        found = []
-        for path in root.rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-                if is_call and node.func.attr == "commit" and path.name not in ("store.py",):
-                    found.append(path.relative_to(root).as_posix())
-        assert found == ["confirmation.py"] * 3
-
-    def test_honest_run(self) -> None:
-        alice, bob, _ = self.run(lambda _role, encoded: [encoded])
-        assert alice.told == [("verified", 0), ("commit", 0)]
-        assert bob.told == [("verified", 0), ("verified", 1), ("commit", 0)]
-
-    @pytest.mark.parametrize("kind", [Hello, Tag])
-    @pytest.mark.parametrize("act", [drop, cut, flip(200), flip(91), lambda m: [m, m]])
-    def test_with_every_hello_and_tag_spoilt(self, kind: type, act: Any) -> None:
-        for target in range(2 if kind is Hello else 3):
-            seen = iter(range(100))
-
-            def tamper(_role: Role, encoded: bytes, seen: Any = seen, target: int = target) -> list[bytes]:
-                mine = isinstance(decode(encoded), kind) and next(seen) == target
-                return act(encoded) if mine else [encoded]
-
-            alice, bob, _ = self.run(tamper)
-            for vault, needed in ((alice, 1), (bob, 2)):
-                commits = [i for i, (what, _) in enumerate(vault.told) if what == "commit"]
-                assert len(commits) <= 1
-                for place in commits:
-                    assert [what for what, _ in vault.told[:place]].count("verified") == needed
-            assert len(alice.blocks) - len(bob.blocks) in (0, 1)
-            assert len(bob.blocks) == len(alice.blocks) or bob.prepared == 0
-
-    @staticmethod
-    def run(tamper: Any) -> tuple[Watched, Watched, QkdError | None]:
-        secret = hashlib.shake_256(b"watched").digest(4096)
-        vaults = Watched(secret), Watched(secret)
-        link, alice, bob = small_link(tamper=tamper, vaults=vaults)
-        try:
-            next(link.blocks())
-        except (QkdError, PeerUnreachable) as error:
-            return alice, bob, error  # type: ignore[return-value]
-        return alice, bob, None  # type: ignore[return-value]
 
 
 class TestWholeBlocks:

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from qkd.errors import PeerUnreachable
 from qkd.exchange.engine import Engine
 from qkd.exchange.messages import CascadeStart, Parities
 from qkd.exchange.steps import Role, Steps, receive, send
@@ -44,6 +45,29 @@ def test_the_least_time_counts_and_the_smoothed_one_stands_in(
 ) -> None:
     line = Line(None, Connection(smoothed_us, least_us))  # type: ignore[arg-type]
     assert line.round_trip_s == pytest.approx(seconds)
+
+
+def test_a_line_that_the_peer_hung_up_has_no_round_trip() -> None:
+    class Gone:
+        def get_extra_info(self, _name: str) -> None:
+            return None
+
+    assert Line(None, Gone()).round_trip_s == 0.0  # type: ignore[arg-type]
+
+
+def test_a_line_that_was_closed_meanwhile_is_unreachable() -> None:
+    """Alice drops a line when Bob calls again, though a block is still being made over it."""
+
+    class Closed:
+        def is_closing(self) -> bool:
+            return True
+
+        def write(self, _data: bytes) -> None:
+            raise AttributeError("what TLS of Python 3.11 says")
+
+    line = Line(None, Closed())  # type: ignore[arg-type]
+    with pytest.raises(PeerUnreachable, match="closed while a message was made"):
+        asyncio.run(line.send(b"late"))
 
 
 def asks() -> Steps[int]:

@@ -34,6 +34,8 @@ def deal_out(path: Path, store: KeyStore) -> None:
     if store.pre_shared_installed and not path.exists():
         return
     secret = load_secret_file(path, LEAST_PRE_SHARED_BYTES)
+    if store.pre_shared_installed:
+        store.install_pre_shared(secret)  # only compares: another secret must not be marked as used by this store
     _claim(path, store)
     store.install_pre_shared(secret)
 

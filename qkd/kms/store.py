@@ -10,26 +10,26 @@ What a store cannot notice is that its file was put back from an old copy: never
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from qkd.block import SecretBlock
-from qkd.errors import KeyExhausted, KeyNotFound, KeyStoreError, NotAuthorised, ParameterError
+from qkd.errors import KeyExhausted, KeyNotFound, NotAuthorised, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms import records
 from qkd.kms.blocks import BlockBooks
-from qkd.kms.cipher import SALT_BYTES, RowCipher
+from qkd.kms.cipher import RowCipher
 from qkd.kms.clockmark import DEFAULT_TOLERANCE_S, ClockMark
 from qkd.kms.database import Database, meta
 from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState
 from qkd.kms.ledger import DEFAULT_BUDGET, Account, EpsilonLedger
 from qkd.kms.pads import DEFAULT_RESERVE, PadQueues, PadStock
+from qkd.kms.unlock import unlock
 
 
 class KeyStore:
@@ -93,7 +93,7 @@ class KeyStore:
             raise ParameterError(f"unit_bits = {unit_bits} must be a multiple of 8 in 64 .. 4096")
         database = Database(Path(path))
         try:
-            cipher = _unlock(database, master_key, role, unit_bits)
+            cipher = unlock(database, master_key, role, unit_bits)
             mark, ledger = ClockMark(clock, clock_tolerance_s), EpsilonLedger(eps_budget)
             with database.transaction() as connection:
                 if accept_clock:
@@ -364,36 +364,6 @@ class KeyStore:
             )
             for name in key_ids
         ]
-
-
-def _unlock(database: Database, master_key: bytes, role: Role, unit_bits: int) -> RowCipher:
-    """The cipher of a store; a new store is bound to this master key, role and unit length first."""
-    binding = f"{role.value} {unit_bits}"
-    with database.transaction() as connection:
-        known = {row.name: row.value for row in connection.execute(select(meta)).all()}
-        if "salt" in known and "check" in known:
-            cipher = RowCipher(master_key, known["salt"])
-            _check_binding(cipher, known["check"], binding, database.path)
-            return cipher
-        salt = os.urandom(SALT_BYTES)
-        cipher = RowCipher(master_key, salt)
-        check = cipher.seal("meta", "check", binding.encode())
-        connection.execute(insert(meta), [{"name": "salt", "value": salt}, {"name": "check", "value": check}])
-        return cipher
-
-
-def _check_binding(cipher: RowCipher, check: bytes, binding: str, path: Path) -> None:
-    try:
-        known = cipher.open("meta", "check", check).decode()
-    except KeyStoreError as error:
-        raise KeyStoreError(
-            f"the master key does not open {path}", hint="name the master key file that made this store"
-        ) from error
-    if known != binding:
-        raise KeyStoreError(
-            f"{path} is a store of {known}-bit units, it was opened as one of {binding}-bit units",
-            hint="role and unit_bits are a store's for life: name the right file, or make a new store",
-        )
 
 
 def _check_request(slaves: tuple[str, ...], number: int, size_bits: int) -> None:

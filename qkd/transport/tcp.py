@@ -75,11 +75,16 @@ class Line:
     def round_trip_s(self) -> float:
         """Round-trip time of the line, as the kernel has measured it since the connection was made; 0 if it has not.
 
+        Also 0 when the peer has hung up: whoever uses the line next is told so.
+
         The least of the last minutes where the kernel keeps it: acknowledgements that waited for an answer to travel
         with are no part of the line.
         """
         connection = self._writer.get_extra_info("socket")
-        measured = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        try:
+            measured = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except (AttributeError, OSError):  # TLS of Python 3.11 forgets the socket of a closed line
+            return 0.0
         smoothed_us, least_us = (
             int.from_bytes(measured[at : at + 4], sys.byteorder) for at in (_TCP_INFO_RTT, _TCP_INFO_LEAST_RTT)
         )
@@ -87,6 +92,8 @@ class Line:
 
     async def send(self, encoded: bytes) -> None:
         """One message."""
+        if self._writer.is_closing():  # a newer line took this one's place; TLS of Python 3.11 writes to None then
+            raise PeerUnreachable("the line was closed while a message was made")
         try:
             self._writer.write(_LENGTH.pack(len(encoded)) + encoded)
             async with asyncio.timeout(self._patience_s):
