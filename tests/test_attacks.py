@@ -1,0 +1,45 @@
+"""Eve on the classical line, systematically: every kind of message, every field, every action; none survives."""
+
+from __future__ import annotations
+
+import pytest
+
+from qkd.exchange.messages import Message
+from tests.attacks.alterations import fields
+from tests.attacks.sessions import BLOCKS, KINDS, Kind, LinkKind, honest
+from tests.attacks.suite import ACTIONS, MESSAGES, Result, kinds_saying, results
+
+# Where Eve may go unnoticed: what she adds is never read.
+HARMLESS = ("repeat", "replay", "forge")
+
+
+def judge(found: tuple[Result, ...]) -> None:
+    """No attack survives: nothing forbidden happened, and what was altered was noticed."""
+    survived = [f"{r.attack.name}: {r.played.violations}" for r in found if r.played.violations]
+    assert not survived, "\n".join(survived)
+    for result in found:
+        unnoticed = not result.void and not result.played.errors
+        assert not unnoticed or result.attack.action in HARMLESS, result.attack.name
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_an_honest_session_of_each_kind_ends_well(kind: Kind) -> None:
+    played = honest(kind)
+    assert not played.violations
+    if isinstance(kind, LinkKind) and kind.makes_key:
+        assert not played.errors
+        assert played.blocks >= BLOCKS
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
+def test_every_message_is_attacked_in_every_way(message: type[Message]) -> None:
+    assert kinds_saying(message), f"no session says {message.__name__}: add one to tests/attacks/sessions.py"
+    found = results(message)
+    assert {r.attack.action for r in found if not r.void} >= set(ACTIONS) - {"replay", "reorder", "reflect", "splice"}
+    touched = {r.attack.detail.split(" ")[0] for r in found if r.attack.action == "alter a field"}
+    assert touched == set(fields(message))
+    judge(found)
+
+
+def test_every_action_was_possible_somewhere() -> None:
+    assert {r.attack.action for m in MESSAGES for r in results(m) if not r.void} == set(ACTIONS)
