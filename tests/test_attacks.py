@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from qkd.exchange.messages import Message
+from qkd.exchange.steps import Role
 from tests.attacks.alterations import fields
+from tests.attacks.middle import against
 from tests.attacks.sessions import BLOCKS, KINDS, Kind, LinkKind, honest
-from tests.attacks.suite import ACTIONS, MESSAGES, Result, kinds_saying, results
+from tests.attacks.suite import ACTIONS, MESSAGES, Result, kinds_saying, results, sweep
 
 # Where Eve may go unnoticed: what she adds is never read.
 HARMLESS = ("repeat", "replay", "forge")
@@ -43,3 +45,19 @@ def test_every_message_is_attacked_in_every_way(message: type[Message]) -> None:
 
 def test_every_action_was_possible_somewhere() -> None:
     assert {r.attack.action for m in MESSAGES for r in results(m) if not r.void} == set(ACTIONS)
+
+
+@pytest.mark.parametrize("victim", list(Role), ids=lambda role: role.value)
+def test_eve_with_engines_of_her_own_gets_no_key(victim: Role) -> None:
+    """She knows the protocol and has the other station's recording, but no key: her tag is a guess."""
+    played = against(victim)
+    assert played.caught[victim] == "AuthenticationError"
+    assert (played.blocks, played.violations) == (0, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_whole_sweep(kind: Kind) -> None:
+    for message in MESSAGES:
+        if kind in kinds_saying(message):
+            judge(tuple(sweep(kind, message)))

@@ -15,6 +15,11 @@ HUGE = 1 << 40
 WORD = (1 << 64) - 1
 
 
+# The few of them that stand for all where time is short.
+TELLING = frozenset({"inverted", "one more", "one less", "-1", "2^63", "some bit flipped", "cut", "empty", "longer"})
+TELLING |= {"huge", "control characters", "not a number", "names of Python's own", "of another type"}
+
+
 def altered_values(value: Any, rng: random.Random) -> Iterator[tuple[str, Any]]:
     """(name, another value) for a field that holds `value`.
 

@@ -82,8 +82,18 @@ class Kind(Protocol):
         """For people."""
         ...
 
-    def play(self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED) -> Played:
-        """One session with Eve on its line; another label means other randomness of the stations."""
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Names of the messages that mean something else in this kind of session than in the others."""
+        ...
+
+    def play(
+        self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED, recover: bool = True
+    ) -> Played:
+        """One session with Eve on its line; another label means other randomness of the stations.
+
+        With `recover`, the line is honest again afterwards and both ends must get on.
+        """
         ...
 
 
@@ -100,15 +110,15 @@ class Watched(MemoryVault):
         self.link: Link | None = None
         self.burnt: set[tuple[Role, int]] = set()
 
-    def take_pad(self, sender: Role) -> tuple[int, bytes]:
+    def take_pad(self, sender: Role, *charge: Any) -> tuple[int, bytes]:
         """See Vault."""
-        number, pad = super().take_pad(sender)
+        number, pad = super().take_pad(sender, *charge)
         self._burnt_once(sender, number)
         return number, pad
 
-    def peer_pad(self, sender: Role, number: int) -> bytes:
+    def peer_pad(self, sender: Role, number: int, *charge: Any) -> bytes:
         """See Vault."""
-        pad = super().peer_pad(sender, number)
+        pad = super().peer_pad(sender, number, *charge)
         self._burnt_once(sender, number)
         return pad
 
@@ -168,6 +178,7 @@ class LinkKind:
         pads: bytes of the pre-shared secret that both vaults get.
         before: what Eve did to a session before the one that is looked at: the number of the Tag that she dropped.
         makes_key: an honest session makes BLOCKS blocks.
+        about: see Kind.
     """
 
     name: str
@@ -178,21 +189,25 @@ class LinkKind:
     pads: int = len(PRE_SHARED)
     before: int | None = None
     makes_key: bool = True
+    about: tuple[str, ...] = ()
 
-    def play(self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED) -> Played:
+    def play(
+        self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED, recover: bool = True
+    ) -> Played:
         """See Kind."""
         played = Played()
         with self._method(), errors_noted(played):
-            alice, bob = self._sides(label, pre_shared[: self.pads], played)
+            alice, bob = self.sides(label, pre_shared[: self.pads], played)
             vaults = (alice.vault, bob.vault)
             if self.before is not None:
-                self._run(Link(self.params, alice, bob, _dropping_tag(self.before)), played, vaults, blocks=1)
+                self.run(Link(self.params, alice, bob, _dropping_tag(self.before)), played, vaults, blocks=1)
                 played.caught, played.errors = dict.fromkeys(Role, ""), []
             held = min(vault.committed for vault in vaults) + 1
             link = Link(self.params, alice, bob, _Noting(tamper, played, vaults, held))
-            self._run(link, played, vaults, blocks=BLOCKS)
+            self.run(link, played, vaults, blocks=BLOCKS)
             caught, errors = dict(played.caught), list(played.errors)
-            if self.makes_key:
+            # Ends that hold different blocks must always come together again.
+            if self.makes_key and (recover or vaults[0].committed != vaults[1].committed):
                 self._recover(alice, bob, played)
             played.caught, played.errors = caught, errors
         played.blocks = min(len(vault.blocks) for vault in vaults)
@@ -205,7 +220,7 @@ class LinkKind:
             return mock.patch.dict(METHODS)
         return mock.patch.dict(METHODS, {self.params.reconciliation: self.method()})
 
-    def _sides(self, label: str, pre_shared: bytes, played: Played) -> tuple[Side, Side]:
+    def sides(self, label: str, pre_shared: bytes, played: Played) -> tuple[Side, Side]:
         at_alice, at_bob = recordings(self.seconds, 0.0 if self.known_clock else 1.2 * self.params.epoch_s)
         secrets = {role: FixedBits(role.value + label) for role in Role}
         station = Station(self.params.double_click_ps, secrets[Role.ALICE])
@@ -219,7 +234,7 @@ class LinkKind:
             Side(Replay(at_bob, simulated=True), vaults[Role.BOB], secrets[Role.BOB]),
         )
 
-    def _run(self, link: Link, played: Played, vaults: Any, *, blocks: int) -> None:
+    def run(self, link: Link, played: Played, vaults: Any, *, blocks: int) -> None:
         for vault in vaults:
             vault.link = link
         try:
@@ -236,7 +251,7 @@ class LinkKind:
         held = alice.vault.committed
         for _ in range(4):
             link = Link(self.params, alice, bob)
-            self._run(link, played, (alice.vault, bob.vault), blocks=1)
+            self.run(link, played, (alice.vault, bob.vault), blocks=1)
             if alice.vault.committed > held:
                 break
         else:
@@ -332,8 +347,8 @@ KINDS: tuple[Kind, ...] = (
     LinkKind(name="frames that fail", method=lambda: overlooking({0: (5, 9)}, 1000)),
     LinkKind(name="a clock that is found late", known_clock=False, seconds=0.6),
     LinkKind(name="no pads left", pads=2 * PAD_BYTES, makes_key=False),
-    LinkKind(name="a block that only Bob prepared", before=1),
-    LinkKind(name="a block that only Alice committed", before=2),
+    LinkKind(name="a block that only Bob prepared", before=1, about=("Hello",)),
+    LinkKind(name="a block that only Alice committed", before=2, about=("Hello",)),
 )
 
 

@@ -7,15 +7,14 @@ Nothing here names a message or a field, so one that is added is attacked as soo
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import get_args
 
 from qkd.exchange.messages import AnyMessage, Message, Tag
 from qkd.exchange.steps import Role
-from qkd.transport.memory import Tamper
-from tests.attacks.alterations import altered_messages, fields, flipped
+from tests.attacks.alterations import TELLING, altered_messages, fields, flipped
 from tests.attacks.eve import Act, Eve, also, before, delay, forged, instead, reflect, splice, swap_in
 from tests.attacks.sessions import KINDS, OTHER_LINK, Kind, Played, Said, honest
 
@@ -99,11 +98,12 @@ def targets(kind: Kind, message: type[Message], *, all_places: bool) -> list[int
     return sorted(set(found)) if all_places or message is Tag else sorted(firsts)
 
 
-def attacks(kind: Kind, message: type[Message], *, all_places: bool = False) -> Iterator[Attack]:
-    """Every attack on one kind of message in one kind of session."""
-    for target in targets(kind, message, all_places=all_places):
+def attacks(kind: Kind, message: type[Message], *, thorough: bool = False) -> Iterator[Attack]:
+    """Every attack on one kind of message in one kind of session; without `thorough` only the telling ones."""
+    for target in targets(kind, message, all_places=thorough):
         said = honest(kind).said[target]
-        for action, detail, act in (*_on_fields(said, target), *_on_bytes(said, target), *_on_order(kind, target)):
+        on_fields = (made for made in _on_fields(said, target) if thorough or made[1].split(" ", 1)[1] in TELLING)
+        for action, detail, act in (*on_fields, *_on_bytes(said, target, thorough), *_on_order(kind, target)):
             yield Attack(kind, message, action, detail, target, act, said.sender)
 
 
@@ -117,10 +117,10 @@ def _on_fields(said: Said, target: int) -> Made:
             yield "alter a field", f"{field} {detail}", instead(encoded)
 
 
-def _on_bytes(said: Said, target: int) -> Made:
+def _on_bytes(said: Said, target: int, thorough: bool) -> Made:
     rng, encoded = random.Random(target), said.encoded
     bits = 8 * len(encoded)
-    for bit in (0, bits - 1, rng.randrange(bits), rng.randrange(bits)):
+    for bit in (0, bits - 1, *(rng.randrange(bits) for _ in range(20 if thorough else 1))):
         yield "flip a bit", f"bit {bit}", instead(flipped(encoded, bit))
     for length in (0, len(encoded) // 2, len(encoded) - 1):
         yield "truncate", f"to {length} bytes", instead(encoded[:length])
@@ -159,19 +159,25 @@ def _splices(kind: Kind, mine: Said) -> Iterator[tuple[str, Act]]:
     yield "all but the tags from another session", splice(again, sparing=(Tag,))
 
 
-def carry_out(attack: Attack) -> Result:
+def carry_out(attack: Attack, *, recover: bool = True) -> Result:
     """Play the session with the attack."""
     eve = Eve(attack.target, attack.act)
-    played = attack.kind.play(eve)
+    played = attack.kind.play(eve, recover=recover)
     return Result(attack, played, void=not eve.acted)
 
 
 @cache
-def results(message: type[Message], *, everywhere: bool = False) -> tuple[Result, ...]:
-    """All attacks on one kind of message: in the first kind of session that says it, or in all and at more places."""
+def results(message: type[Message]) -> tuple[Result, ...]:
+    """The telling attacks on one kind of message, in the first kind of session that says it and in those about it.
+
+    After every third the line becomes honest again, and after all that left the ends with different blocks.
+    """
     kinds = kinds_saying(message)
-    made = (a for kind in (kinds if everywhere else kinds[:1]) for a in attacks(kind, message, all_places=everywhere))
-    return tuple(map(carry_out, made))
+    chosen = [kind for kind in kinds if kind is kinds[0] or message.__name__ in kind.about]
+    made = [attack for kind in chosen for attack in attacks(kind, message)]
+    return tuple(carry_out(attack, recover=i % 3 == 0) for i, attack in enumerate(made))
 
 
-TamperOf = Callable[[], Tamper]
+def sweep(kind: Kind, message: type[Message]) -> Iterator[Result]:
+    """All attacks on one kind of message in one kind of session: first, middle and last of it in every block."""
+    yield from map(carry_out, attacks(kind, message, thorough=True))
