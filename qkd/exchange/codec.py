@@ -87,7 +87,9 @@ def _remainders(packed: bytes, width: int, count: int) -> npt.NDArray[np.int64]:
     for start in range(0, count, _AT_ONCE):  # a multiple of 8 values ends at a whole byte
         stop = min(start + _AT_ONCE, count)
         part = np.frombuffer(packed[start * width // 8 : -(-stop * width // 8)], np.uint8)
-        remainders[start:stop] = np.unpackbits(part, count=(stop - start) * width).reshape(stop - start, width) @ weights
+        remainders[start:stop] = (
+            np.unpackbits(part, count=(stop - start) * width).reshape(stop - start, width) @ weights
+        )
     return remainders
 
 

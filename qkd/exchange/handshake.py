@@ -89,7 +89,8 @@ def _after(theirs: Hello, alice_committed: int) -> int:
 def _check(mine: Hello, theirs: Hello) -> None:
     if theirs.version != mine.version:
         raise RemoteProtocolError(
-            f"the peer speaks protocol version {theirs.version} ({printable(theirs.software)}), this side {mine.version}",
+            f"the peer speaks protocol version {theirs.version} ({printable(theirs.software)}),"
+            f" this side {mine.version}",
             hint="install the same release at both ends",
         )
     if theirs.role == mine.role:

@@ -36,6 +36,6 @@ def against(victim: Role) -> Played:
         vaults[role].peer = vaults[role.peer]
         sides[role] = Side(side.source, vaults[role], side.secrets, side.station)
     with errors_noted(played), mock.patch.object(confirmation, "check_tag", check):
-        KIND.run(Link(KIND.params, *sides.values()), played, vaults.values(), blocks=1)
+        KIND.run(Link(KIND.params, sides[Role.ALICE], sides[Role.BOB]), played, vaults.values(), blocks=1)
     played.blocks = len(vaults[victim].blocks)
     return played

@@ -1,4 +1,4 @@
-"""Eavesdroppers on the photons and detectors that break an assumption: a whole session over each, and what the user sees.
+"""Eavesdroppers on the photons, detectors that break an assumption: a session over each, and what the user sees.
 
 The links are those of `tests.attack_table` and some more: here both stations run the protocol over the tags.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -39,7 +40,7 @@ LIMITS = Limits(interval_s=0.25, reference_events=20_000)
 PRE_SHARED = FixedBits("photonic").take_bytes(16384)
 
 
-def turned(**of_bob: float) -> Scenario:
+def turned(**of_bob: Any) -> Scenario:
     """The metropolitan link with another analyser at Bob's."""
     link = metro()
     return msgspec.structs.replace(link, bob=msgspec.structs.replace(link.bob, analyser=Analyser(**of_bob)))
@@ -52,8 +53,14 @@ MORE = (
     Case("time shift, all pairs, efficiencies 1 : 1/2", frozenset(), TimeShift(fraction=1.0)),
     Case("blinded Bob, his usual rate, no trace", frozenset(), Blinding(efficiency=0.2)),
     Case("both blinded, all the time", frozenset(), Blinding(both=True)),
-    Case("light from elsewhere, 2 million clicks per second at each detector of Bob's", frozenset(), link=metro(background_cps=2e6)),
-    Case("one dead time for all of Bob's detectors, 100 ns", frozenset(), link=metro(dead_ns=100.0, mutes_station=True)),
+    Case(
+        "light from elsewhere, 2 million clicks per second at each detector of Bob's",
+        frozenset(),
+        link=metro(background_cps=2e6),
+    ),
+    Case(
+        "one dead time for all of Bob's detectors, 100 ns", frozenset(), link=metro(dead_ns=100.0, mutes_station=True)
+    ),
     Case("Bob measures Z four times as often as X", frozenset(), link=turned(z_share=0.8)),
     Case("Bob's X analyser turned by 20 degrees", frozenset(), link=turned(x_error_deg=20.0)),
 )

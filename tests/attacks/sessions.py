@@ -6,11 +6,11 @@ test fails when one is never said. A kind for messages that do not travel over a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from unittest import mock
 
 from distribution.clock import Acquisition, acquire
@@ -77,6 +77,10 @@ class Played:
 class Kind(Protocol):
     """One way in which a session can go."""
 
+    def __hash__(self) -> int:
+        """Kinds are the keys of what was found."""
+        ...
+
     @property
     def name(self) -> str:
         """For people."""
@@ -87,9 +91,7 @@ class Kind(Protocol):
         """Names of the messages that mean something else in this kind of session than in the others."""
         ...
 
-    def play(
-        self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED, recover: bool = True
-    ) -> Played:
+    def play(self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED, recover: bool = True) -> Played:
         """One session with Eve on its line; another label means other randomness of the stations.
 
         With `recover`, the line is honest again afterwards and both ends must get on.
@@ -152,6 +154,9 @@ class Watched(MemoryVault):
         self.played.violations.append(f"{self.role.value} {what}")
 
 
+Vaults = tuple[Watched, Watched]
+
+
 @contextmanager
 def errors_noted(played: Played) -> Iterator[None]:
     """Within it, the engines of every link note their errors."""
@@ -191,14 +196,12 @@ class LinkKind:
     makes_key: bool = True
     about: tuple[str, ...] = ()
 
-    def play(
-        self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED, recover: bool = True
-    ) -> Played:
+    def play(self, tamper: Tamper, *, label: str = "", pre_shared: bytes = PRE_SHARED, recover: bool = True) -> Played:
         """See Kind."""
         played = Played()
         with self._method(), errors_noted(played):
             alice, bob = self.sides(label, pre_shared[: self.pads], played)
-            vaults = (alice.vault, bob.vault)
+            vaults = cast(Vaults, (alice.vault, bob.vault))
             if self.before is not None:
                 self.run(Link(self.params, alice, bob, _dropping_tag(self.before)), played, vaults, blocks=1)
                 played.caught, played.errors = dict.fromkeys(Role, ""), []
@@ -208,7 +211,7 @@ class LinkKind:
             caught, errors = dict(played.caught), list(played.errors)
             # Ends that hold different blocks must always come together again.
             if self.makes_key and (recover or vaults[0].committed != vaults[1].committed):
-                self._recover(alice, bob, played)
+                self._recover(alice, bob, played, vaults)
             played.caught, played.errors = caught, errors
         played.blocks = min(len(vault.blocks) for vault in vaults)
         _look_for_secrets(played, vaults)
@@ -234,7 +237,7 @@ class LinkKind:
             Side(Replay(at_bob, simulated=True), vaults[Role.BOB], secrets[Role.BOB]),
         )
 
-    def run(self, link: Link, played: Played, vaults: Any, *, blocks: int) -> None:
+    def run(self, link: Link, played: Played, vaults: Iterable[Watched], *, blocks: int) -> None:
         for vault in vaults:
             vault.link = link
         try:
@@ -246,26 +249,26 @@ class LinkKind:
         except Exception as error:  # a bug of ours: it must be seen with what caused it
             played.violations.append(f"{type(error).__name__}: {error}")
 
-    def _recover(self, alice: Side, bob: Side, played: Played) -> None:
+    def _recover(self, alice: Side, bob: Side, played: Played, vaults: Vaults) -> None:
         """On an honest line again, both ends come to hold the same keys and make another."""
         held = alice.vault.committed
         for _ in range(4):
             link = Link(self.params, alice, bob)
-            self.run(link, played, (alice.vault, bob.vault), blocks=1)
+            self.run(link, played, vaults, blocks=1)
             if alice.vault.committed > held:
                 break
         else:
             last = played.errors[-1] if played.errors else None
             if not isinstance(last, KeyExhausted):
                 played.violations.append(f"the honest line makes no key any more: {last}")
-        if not same_blocks(alice.vault, bob.vault):
+        if not same_blocks(*vaults):
             played.violations.append("the two ends hold different keys")
 
 
 class _Noting:
     """Writes down what is said, before Eve gets it."""
 
-    def __init__(self, tamper: Tamper, played: Played, vaults: Any, held: int) -> None:
+    def __init__(self, tamper: Tamper, played: Played, vaults: Vaults, held: int) -> None:
         self._tamper, self._played, self._vaults, self._held = tamper, played, vaults, held
 
     def __call__(self, sender: Role, encoded: bytes) -> list[bytes]:
@@ -311,7 +314,7 @@ def clock() -> Acquisition:
     return found
 
 
-def _look_for_secrets(played: Played, vaults: tuple[Watched, Watched]) -> None:
+def _look_for_secrets(played: Played, vaults: Vaults) -> None:
     """Neither hash keys, nor pads, nor key stand in a message or in the text of an error."""
     secrets = set()
     for vault in vaults:
@@ -356,4 +359,3 @@ KINDS: tuple[Kind, ...] = (
 def honest(kind: Kind, label: str = "", pre_shared: bytes = PRE_SHARED) -> Played:
     """The kind's session with nobody on the line."""
     return kind.play(untouched, label=label, pre_shared=pre_shared)
-

@@ -67,12 +67,6 @@ class Result:
     played: Played
     void: bool
 
-    @property
-    def catches(self) -> tuple[str, ...]:
-        """The errors that ended it, at either end; PeerUnreachable where a message was missed."""
-        found = {type(error).__name__ for error in self.played.errors}
-        return tuple(sorted(found)) or ("nothing altered",)
-
 
 def kind_of(said: Said) -> type[Message]:
     """Class of a message that was said."""
@@ -93,7 +87,9 @@ def targets(kind: Kind, message: type[Message], *, all_places: bool) -> list[int
             places = [i for i, s in enumerate(said) if (s.sender, s.block, kind_of(s)) == (role, block, message)]
             if places:
                 found += [places[0], places[len(places) // 2], places[-1]] if all_places else places[:1]
-    firsts = [min(i for i in found if said[i].sender is role) for role in Role if any(said[i].sender is role for i in found)]
+    firsts = [
+        min(i for i in found if said[i].sender is role) for role in Role if any(said[i].sender is role for i in found)
+    ]
     # Tags differ in what they are about by their place.
     return sorted(set(found)) if all_places or message is Tag else sorted(firsts)
 
@@ -170,12 +166,15 @@ def carry_out(attack: Attack, *, recover: bool = True) -> Result:
 def results(message: type[Message]) -> tuple[Result, ...]:
     """The telling attacks on one kind of message, in the first kind of session that says it and in those about it.
 
-    After every third the line becomes honest again, and after all that left the ends with different blocks.
+    In the latter only fields are altered. After every fifth attack the line becomes honest again, and after all that
+    left the ends with different blocks.
     """
-    kinds = kinds_saying(message)
-    chosen = [kind for kind in kinds if kind is kinds[0] or message.__name__ in kind.about]
-    made = [attack for kind in chosen for attack in attacks(kind, message)]
-    return tuple(carry_out(attack, recover=i % 3 == 0) for i, attack in enumerate(made))
+    first, *others = kinds_saying(message)
+    made = list(attacks(first, message))
+    for kind in others:
+        if message.__name__ in kind.about:
+            made += [attack for attack in attacks(kind, message) if attack.action == "alter a field"]
+    return tuple(carry_out(attack, recover=i % 5 == 0) for i, attack in enumerate(made))
 
 
 def sweep(kind: Kind, message: type[Message]) -> Iterator[Result]:
