@@ -6,7 +6,7 @@ test fails when one is never said. A kind for messages that do not travel over a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,14 +19,15 @@ from distribution.sources.replay import Replay
 from distribution.tags import TimeTags, join
 from qkd import link as link_module
 from qkd.block import PAD_BYTES
-from qkd.errors import KeyExhausted, QkdError
+from qkd.errors import KeyExhausted, QkdError, ReconciliationFailed
 from qkd.exchange.codec import decode
 from qkd.exchange.engine import Engine
-from qkd.exchange.messages import Message, Tag
-from qkd.exchange.steps import Role
+from qkd.exchange.messages import CascadeStart, Message, Parities, Tag
+from qkd.exchange.steps import Role, Steps, receive
 from qkd.link import Link, Side
-from qkd.randomness import FixedBits
+from qkd.randomness import FixedBits, SecretBits
 from qkd.reconciliation.choice import Method
+from qkd.reconciliation.frame import Frame, Reconciled
 from qkd.reconciliation.methods import METHODS, Roles
 from qkd.session import SessionParameters
 from qkd.station import Station
@@ -180,7 +181,6 @@ class LinkKind:
         params: of the session. seconds: length of the recordings.
         known_clock: Alice has the common clock already; else she has to find it, and Bob sees nothing at first.
         method: stands in for the session's method.
-        pads: bytes of the pre-shared secret that both vaults get.
         before: what Eve did to a session before the one that is looked at: the number of the Tag that she dropped.
         makes_key: an honest session makes BLOCKS blocks.
         about: see Kind.
@@ -191,7 +191,6 @@ class LinkKind:
     seconds: float = 0.4
     known_clock: bool = True
     method: Callable[[], Roles] | None = None
-    pads: int = len(PRE_SHARED)
     before: int | None = None
     makes_key: bool = True
     about: tuple[str, ...] = ()
@@ -200,7 +199,7 @@ class LinkKind:
         """See Kind."""
         played = Played()
         with self._method(), errors_noted(played):
-            alice, bob = self.sides(label, pre_shared[: self.pads], played)
+            alice, bob = self.sides(label, pre_shared, played)
             vaults = cast(Vaults, (alice.vault, bob.vault))
             if self.before is not None:
                 self.run(Link(self.params, alice, bob, _dropping_tag(self.before)), played, vaults, blocks=1)
@@ -337,6 +336,17 @@ def _look_for_pads_used_twice(played: Played) -> None:
             played.violations.append(f"{role.value} sent two tags under one pad")
 
 
+def giving_up() -> Roles:
+    """A method whose Bob aborts the block at the first parities."""
+
+    def bob(_frames: Sequence[Frame], _secrets: SecretBits) -> Steps[Reconciled]:
+        yield from receive(CascadeStart)
+        yield from receive(Parities)
+        raise ReconciliationFailed("Bob gives up")
+
+    return replace(METHODS[Method.CASCADE_FAST], bob=bob)
+
+
 def _kind(name: str, method: Method, block_bits: int, seconds: float, **more: Any) -> LinkKind:
     params = replace(PARAMS, reconciliation=method, block_bits=block_bits)
     return LinkKind(name=name, params=params, seconds=seconds, **more)
@@ -349,7 +359,7 @@ KINDS: tuple[Kind, ...] = (
     _kind("LDPC, blind", Method.LDPC_BLIND, 20_000, 1.6),
     LinkKind(name="frames that fail", method=lambda: overlooking({0: (5, 9)}, 1000)),
     LinkKind(name="a clock that is found late", known_clock=False, seconds=0.6),
-    LinkKind(name="no pads left", pads=2 * PAD_BYTES, makes_key=False),
+    LinkKind(name="Bob gives up", method=giving_up, makes_key=False),
     LinkKind(name="a block that only Bob prepared", before=1, about=("Hello",)),
     LinkKind(name="a block that only Alice committed", before=2, about=("Hello",)),
 )
