@@ -136,7 +136,7 @@ def _as_error(message: Abort) -> QkdError:
     """The peer's abort as an exception of the same class, where it is one that a peer may raise here.
 
     Nobody vouches for an abort: words are shown without what could steer a screen, and of the figures only those that
-    errors of this class have are kept; one that is missing or no number is NaN.
+    errors of this class have are kept; one that is missing, infinite or no number is None.
     """
     kind, text = _ABORTS.get(message.reason), printable(message.text)
     if kind is None:
@@ -144,7 +144,8 @@ def _as_error(message: Abort) -> QkdError:
     error = kind.__new__(kind)
     QkdError.__init__(error, f"{text} (the peer's word)")
     for name in _figures(kind):
-        setattr(error, name, message.numbers.get(name, math.nan))
+        value = message.numbers.get(name, math.nan)
+        setattr(error, name, value if math.isfinite(value) else None)
     return error
 
 
