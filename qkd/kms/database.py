@@ -36,6 +36,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    literal_column,
     text,
 )
 from sqlalchemy.exc import DBAPIError
@@ -79,13 +80,15 @@ ledger = Table(
     CheckConstraint("entries >= 0 AND eps >= 0", name="nothing_is_given_back"),
 )
 
-# A block with a sealed key is prepared; committing moves the key into units and pads and leaves NULL.
+# What is sealed is the whole key while the block is prepared, what is left for units while it is whole, and nothing
+# once it is cut. Of a whole block, "units" is how many it will give. The sealed value stands last, because SQLite
+# reads through a long value to reach the columns behind it.
 blocks = Table(
     "blocks",
     _schema,
     Column("number", Integer, primary_key=True),
+    Column("state", String, nullable=False),
     Column("session_id", LargeBinary, nullable=False),
-    Column("sealed", LargeBinary),
     Column("bits", Integer, nullable=False),
     Column("refill_alice", Integer, nullable=False),
     Column("refill_bob", Integer, nullable=False),
@@ -95,9 +98,16 @@ blocks = Table(
     Column("units", Integer, nullable=False),
     Column("delivered", Integer, nullable=False),
     Column("void", Integer, nullable=False),
+    Column("sealed", LargeBinary),
     CheckConstraint("delivered >= 0 AND void >= 0 AND delivered + void <= units", name="units_add_up"),
+    CheckConstraint("state IN ('prepared', 'whole', 'cut')", name="known_block_state"),
+    CheckConstraint("(sealed IS NULL) = (state = 'cut')", name="sealed_until_cut"),
 )
-Index("one_prepared", blocks.c.sealed.isnot(None), unique=True, sqlite_where=blocks.c.sealed.isnot(None))
+# Conditions in SQLite's own words: it does not use a partial index for a value that it is told later.
+is_prepared = blocks.c.state == literal_column("'prepared'")
+is_whole = blocks.c.state == literal_column("'whole'")
+Index("one_prepared", blocks.c.state, unique=True, sqlite_where=is_prepared)
+Index("blocks_whole", blocks.c.number, blocks.c.units, sqlite_where=is_whole)
 
 keys = Table(
     "keys",
