@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from qkd.block import PAD_BYTES, SecretBlock
 from qkd.errors import LocalProtocolError, ParameterError
@@ -26,9 +26,17 @@ from qkd.session import BlockReport
 
 SESSION_ID_BYTES = 16
 
-# All that stands in the clear: the sealed value is long and seldom wanted.
-_clear = [column for column in blocks.c if column is not blocks.c.sealed]
+# Statements are built once: building one costs more than running it. The sealed value is long and seldom wanted.
+_clear = select(*(column for column in blocks.c if column is not blocks.c.sealed))
+_in_order = _clear.where(~is_prepared).order_by(blocks.c.number)
+_last_committed = select(func.max(blocks.c.number)).where(~is_prepared)
 _oldest_whole = select(blocks).where(is_whole).order_by(blocks.c.number).limit(1)
+_the_prepared = select(blocks).where(is_prepared)
+_drop_prepared = delete(blocks).where(is_prepared)
+_insert_block = insert(blocks)
+_change = update(blocks).where(blocks.c.number == bindparam("which"))
+_keep_rest = _change.values(state=bindparam("now"), sealed=bindparam("rest"), units=bindparam("count"))
+_end_rest = _change.values(state=BlockState.CUT.value, sealed=None)
 
 _INSERT_UNIT = "INSERT INTO units (unit_id, block, owner, sealed) VALUES (?, ?, ?, ?)"
 
@@ -89,9 +97,9 @@ class BlockBooks:
             committed = _committed(connection)
             if block.number <= committed:
                 raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
-            connection.execute(delete(blocks).where(is_prepared))
+            connection.execute(_drop_prepared)
             self._ledger.complete(connection, block.report.eps_sec + block.report.eps_cor)
-            connection.execute(insert(blocks).values(row | {"created_s": int(self._clock.now(connection))}))
+            connection.execute(_insert_block, row | {"created_s": int(self._clock.now(connection))})
 
     def commit(self, number: int) -> None:
         """Make the prepared block deliverable and refill the pads, durably and once; a second time is no-op.
@@ -115,8 +123,8 @@ class BlockBooks:
             if count:
                 state = BlockState.WHOLE
                 rest = self._cipher.seal("blocks", _rest_of(number), key[: count * self._unit_bits // 8])
-            values = {"state": state.value, "sealed": rest, "units": count}
-            connection.execute(update(blocks).where(blocks.c.number == number).values(values))
+            values = {"which": number, "now": state.value, "rest": rest, "count": count}
+            connection.execute(_keep_rest, values)
 
     def cut_oldest(self, connection: Connection) -> int:
         """Cut the oldest block that is whole into units, within a transaction of the caller.
@@ -131,14 +139,13 @@ class BlockBooks:
         if row is None:
             return 0
         self._cut(connection, row, self._cipher.open("blocks", _rest_of(row.number), row.sealed))
-        values = {"state": BlockState.CUT.value, "sealed": None}
-        connection.execute(update(blocks).where(blocks.c.number == row.number).values(values))
+        connection.execute(_end_rest, {"which": row.number})
         return int(row.units)
 
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         with self._database.transaction() as connection:
-            connection.execute(delete(blocks).where(is_prepared))
+            connection.execute(_drop_prepared)
 
     @property
     def committed(self) -> int:
@@ -156,12 +163,12 @@ class BlockBooks:
     def summary(self) -> list[StoredBlock]:
         """The committed blocks, oldest first."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(*_clear).where(~is_prepared).order_by(blocks.c.number)).all()
+            rows = connection.execute(_in_order).all()
         return [self._stored(row) for row in rows]
 
     def provenance(self, connection: Connection, numbers: set[int]) -> dict[int, Provenance]:
         """Where the keys of these blocks came from, by block number; within a transaction of the caller."""
-        rows = connection.execute(select(*_clear).where(blocks.c.number.in_(sorted(numbers))))
+        rows = connection.execute(_clear.where(blocks.c.number.in_(sorted(numbers))))
         return {row.number: _provenance(row) for row in rows}
 
     def _refill(self, connection: Connection, row: Row[Any], key: bytes) -> bytes:
@@ -225,12 +232,12 @@ def _unit_bits_of(block: SecretBlock | Row[Any]) -> int:
 
 
 def _committed(connection: Connection) -> int:
-    number = connection.scalar(select(func.max(blocks.c.number)).where(~is_prepared))
+    number = connection.scalar(_last_committed)
     return -1 if number is None else int(number)
 
 
 def _prepared(connection: Connection) -> Row[Any] | None:
-    return connection.execute(select(blocks).where(is_prepared)).one_or_none()
+    return connection.execute(_the_prepared).one_or_none()
 
 
 def _rest_of(number: int) -> str:

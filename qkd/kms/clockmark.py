@@ -19,6 +19,11 @@ from qkd.kms.database import meta
 DEFAULT_TOLERANCE_S = 300.0
 _NAME = "clock_seen_s"
 
+# Statements are built once: building one costs more than running it.
+_read = select(meta.c.value).where(meta.c.name == _NAME)
+_new = insert(meta)
+_write = _new.on_conflict_do_update(index_elements=["name"], set_={"value": _new.excluded.value})
+
 
 class ClockMark:
     """The clock of one store; every method works within a transaction of the caller.
@@ -57,10 +62,9 @@ class ClockMark:
         return float(seen), now
 
     def _seen(self, connection: Connection) -> int:
-        value = connection.scalar(select(meta.c.value).where(meta.c.name == _NAME))
+        value = connection.scalar(_read)
         return 0 if value is None else int.from_bytes(value, "big")
 
     def _mark(self, connection: Connection, now: float) -> None:
         value = max(0, math.floor(now)).to_bytes(8, "big")
-        statement = insert(meta).values(name=_NAME, value=value)
-        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+        connection.execute(_write, {"name": _NAME, "value": value})

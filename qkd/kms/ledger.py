@@ -13,13 +13,21 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
 from qkd.errors import EpsilonBudgetSpent, ParameterError
 from qkd.kms.database import ledger
 
 DEFAULT_BUDGET = 1e-6
+
+# Statements are built once: building one costs more than running it.
+_read_all = select(ledger)
+_read_entry = select(ledger).where(ledger.c.entry == bindparam("kind"))
+_new = insert(ledger)
+_write = _new.on_conflict_do_update(
+    index_elements=["entry"], set_={"entries": _new.excluded.entries, "eps": _new.excluded.eps}
+)
 
 
 class Entry(Enum):
@@ -101,7 +109,7 @@ class EpsilonLedger:
 
     def account(self, connection: Connection) -> Account:
         """All sums."""
-        rows = {Entry(row.entry): row for row in connection.execute(select(ledger))}
+        rows = {Entry(row.entry): row for row in connection.execute(_read_all)}
         counts = {entry: rows[entry].entries if entry in rows else 0 for entry in Entry}
         eps = {entry: rows[entry].eps if entry in rows else 0.0 for entry in Entry}
         return Account(
@@ -121,12 +129,9 @@ class EpsilonLedger:
     def _charge(self, connection: Connection, entry: Entry, count: int, eps: float) -> None:
         if not 0 <= eps <= 1:
             raise ParameterError(f"eps = {eps} is no probability")
-        row = connection.execute(select(ledger).where(ledger.c.entry == entry.value)).one_or_none()
-        values = {"entries": count, "eps": _up(0.0, eps)}
-        if row is not None:
-            values = {"entries": row.entries + count, "eps": _up(row.eps, eps)}
-        statement = insert(ledger).values(entry=entry.value, **values)
-        connection.execute(statement.on_conflict_do_update(index_elements=["entry"], set_=values))
+        row = connection.execute(_read_entry, {"kind": entry.value}).one_or_none()
+        before, spent = (0, 0.0) if row is None else (row.entries, row.eps)
+        connection.execute(_write, {"entry": entry.value, "entries": before + count, "eps": _up(spent, eps)})
 
 
 def _up(one: float, other: float) -> float:

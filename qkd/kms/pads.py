@@ -11,9 +11,9 @@ alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from qkd.bits import same
 from qkd.block import MOST_AHEAD, PAD_BYTES
@@ -29,13 +29,26 @@ DEFAULT_RESERVE = 32
 _RELOCK = 2
 _RELEASED = "reserve_released"
 
+# Statements are built once: building one costs more than running it.
 _insert_pad = insert(pads)
+_of_sender = pads.c.sender == bindparam("whose")
+_numbered = pads.c.number == bindparam("which")
+_burn_pad = delete(pads).where(_of_sender, _numbered).returning(pads.c.sealed)
+_find_pad = select(pads.c.number).where(_of_sender, _numbered)
+_drop_before = delete(pads).where(_of_sender, pads.c.number < bindparam("which"))
+_count_pads = select(func.count()).select_from(pads).where(_of_sender)
+_whole_sender = select(senders).where(senders.c.sender == bindparam("whose"))
+_change_sender = update(senders).where(senders.c.sender == bindparam("whose"))
+_move_next = _change_sender.values(next=bindparam("to"))
+_move_end = _change_sender.values(end=bindparam("to"))
+_find_release = select(meta.c.value).where(meta.c.name == _RELEASED)
 
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
     next: int
     end: int
+    hash_key: bytes = field(repr=False)  # sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +127,7 @@ class PadQueues:
             KeyStoreError: no pre-shared secret is installed.
         """
         with self._database.transaction() as connection:
-            _read_marks(connection, sender)
-            sealed = connection.scalar(select(senders.c.hash_key).where(senders.c.sender == sender.value))
-            return self._cipher.open("senders", sender.value, sealed or b"")
+            return self._cipher.open("senders", sender.value, _read_marks(connection, sender).hash_key)
 
     @property
     def pre_shared_installed(self) -> bool:
@@ -147,7 +158,7 @@ class PadQueues:
             pad = self._burn(connection, sender, number)
             if pad is None:
                 raise KeyStoreError(f"pad {number} of {sender.value} is missing from the store: the file was altered")
-            connection.execute(update(senders).where(senders.c.sender == sender.value).values(next=number + 1))
+            connection.execute(_move_next, {"whose": sender.value, "to": number + 1})
             self._ledger.tag(connection, Entry.TAG_SENT, eps)
             return number, pad
 
@@ -194,11 +205,11 @@ class PadQueues:
         name = sender.value
         with self._database.transaction() as connection:
             marks = _read_marks(connection, sender)
-            held = connection.scalar(select(pads.c.number).where(pads.c.sender == name, pads.c.number == number))
+            held = connection.scalar(_find_pad, {"whose": name, "which": number})
             if not marks.next <= number < marks.end or held is not None:
                 raise LocalProtocolError(f"pad {number} of {name} is not one that a tag was just checked with")
-            connection.execute(update(senders).where(senders.c.sender == name).values(next=number + 1))
-            connection.execute(delete(pads).where(pads.c.sender == name, pads.c.number < number))
+            connection.execute(_move_next, {"whose": name, "to": number + 1})
+            connection.execute(_drop_before, {"whose": name, "which": number})
 
     def left(self, sender: Role) -> int:
         """How many unused pads `sender` has, the reserve included."""
@@ -234,7 +245,7 @@ class PadQueues:
         ]
         if rows:
             connection.execute(_insert_pad, rows)
-            connection.execute(update(senders).where(senders.c.sender == name).values(end=end + len(rows)))
+            connection.execute(_move_end, {"whose": name, "to": end + len(rows)})
 
     def _check_peer(self, sender: Role) -> None:
         if sender is self._role:
@@ -244,7 +255,7 @@ class PadQueues:
 
     def _stock(self, connection: Connection, sender: Role) -> PadStock:
         marks = _read_marks(connection, sender)
-        left = connection.scalar(select(func.count()).select_from(pads).where(pads.c.sender == sender.value)) or 0
+        left = connection.scalar(_count_pads, {"whose": sender.value}) or 0
         locked = 0 if _released(connection) else min(left, self._reserve)
         return PadStock(ordinary=left - locked, locked=locked, used=marks.end - left)
 
@@ -265,26 +276,22 @@ class PadQueues:
     def _burn(self, connection: Connection, sender: Role, number: int) -> bytes | None:
         """Delete a pad and return its bytes; None if it is gone."""
         name = sender.value
-        sealed = connection.scalar(
-            delete(pads).where(pads.c.sender == name, pads.c.number == number).returning(pads.c.sealed)
-        )
+        sealed = connection.scalar(_burn_pad, {"whose": name, "which": number})
         return None if sealed is None else self._cipher.open("pads", f"{name} {number}", sealed)
 
 
 def _released(connection: Connection) -> bool:
-    return connection.scalar(select(meta.c.value).where(meta.c.name == _RELEASED)) is not None
+    return connection.scalar(_find_release) is not None
 
 
 def _read_marks(connection: Connection, sender: Role) -> _Marks:
-    row = connection.execute(
-        select(senders.c.next, senders.c.end).where(senders.c.sender == sender.value)
-    ).one_or_none()
+    row = connection.execute(_whole_sender, {"whose": sender.value}).one_or_none()
     if row is None:
         raise KeyStoreError(
             "no pre-shared secret is installed",
             hint="make one with: qkd pki psk, and install it at both nodes",
         )
-    return _Marks(row.next, row.end)
+    return _Marks(row.next, row.end, row.hash_key)
 
 
 def _check_same_secret(known: bytes, fingerprint: bytes) -> None:
