@@ -10,19 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection
 
 from qkd.errors import ClockSetBack, ParameterError
-from qkd.kms.database import meta
+from qkd.kms.database import driver
 
 DEFAULT_TOLERANCE_S = 300.0
 _NAME = "clock_seen_s"
 
-# Statements are built once: building one costs more than running it.
-_read = select(meta.c.value).where(meta.c.name == _NAME)
-_new = insert(meta)
-_write = _new.on_conflict_do_update(index_elements=["name"], set_={"value": _new.excluded.value})
+_READ = "SELECT value FROM meta WHERE name = ?"
+_WRITE = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 
 
 class ClockMark:
@@ -62,9 +59,9 @@ class ClockMark:
         return float(seen), now
 
     def _seen(self, connection: Connection) -> int:
-        value = connection.scalar(_read)
-        return 0 if value is None else int.from_bytes(value, "big")
+        row = driver(connection).execute(_READ, (_NAME,)).fetchone()
+        return 0 if row is None else int.from_bytes(row[0], "big")
 
     def _mark(self, connection: Connection, now: float) -> None:
         value = max(0, math.floor(now)).to_bytes(8, "big")
-        connection.execute(_write, {"name": _NAME, "value": value})
+        driver(connection).execute(_WRITE, (_NAME, value))

@@ -205,8 +205,18 @@ class Database:
         with self._mutex, self._complaints():
             if self._connection is None:
                 raise KeyStoreError(f"{self.path} is closed")
-            with self._connection.begin():
-                yield self._connection
+            connection = self._connection
+            raw = driver(connection)
+            # Taking the write lock at once means that a transaction never fails half-way for want of it.
+            raw.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                raw.execute("COMMIT")
+            finally:
+                # SQLAlchemy, if it was asked anything, believes in a transaction of its own.
+                connection.rollback()
+                if raw.in_transaction:
+                    raw.rollback()
 
     def close(self) -> None:
         """Fold the log into the file, give it up, and let others have it. Harmless when done twice."""
@@ -235,11 +245,19 @@ class Database:
     def _complaints(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error) as error:
             # The driver's text names tables and constraints only; SQLAlchemy's would quote the statement.
-            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-            what, hint = _COMPLAINTS.get(code, (str(error.orig), ""))
-            raise KeyStoreError(f"{self.path}: {what}", hint=hint) from error.orig
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+            what, hint = _COMPLAINTS.get(code, (str(cause), ""))
+            raise KeyStoreError(f"{self.path}: {what}", hint=hint) from cause
+
+
+def driver(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection, within the same transaction: ten times faster for the small steps of every tag."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 def _lock(path: Path) -> int:
@@ -276,7 +294,6 @@ def _connect(path: Path) -> Connection:
         hide_parameters=True,
     )
     event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
     return engine.connect()
 
 
@@ -284,11 +301,6 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not open transactions of its own
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _on_begin(connection: Connection) -> None:
-    # Taking the write lock at once means that a transaction never fails half-way for want of it.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _disconnect(connection: Connection) -> None:
