@@ -184,6 +184,14 @@ class KeyStore:
         """Make the prepared block deliverable and refill the pads, durably and once."""
         self._blocks.commit(number)
 
+    def cut_oldest(self) -> int:
+        """Cut the oldest block that is whole into units, durably; how many, 0 when none is whole.
+
+        Nobody need call this: blocks are cut when a unit is needed.
+        """
+        with self._database.transaction() as connection:
+            return self._blocks.cut_oldest(connection)
+
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         self._blocks.discard()
