@@ -329,6 +329,8 @@ class TestBlocks:
             assert (short.value.available, short.value.requested) == (5, 6)
             assert rows_of(tmp_path, Role.ALICE) == [0] * 5 + [1] * 5  # in vain is not worth a cut
             assert [b.units for b in alice.blocks()] == [5, 5, 5]
+            assert [alice.cut_oldest(), alice.cut_oldest()] == [5, 0]  # ahead of need
+            assert counts(alice) == {"available": 11, "reserved": 4}
 
     def test_blocks_go_in_order_whoever_makes_them_cut(self, tmp_path):
         with opened(tmp_path) as alice, opened(tmp_path, Role.BOB) as bob:
