@@ -198,9 +198,8 @@ class PipelineSpeed:
             "mbit_per_s": head.mbit_per_s,
             "reference_mbit_per_s": self.reference_mbit_per_s,
         }
-        kept = ("wall_mbit_per_s", "stages", "watched_s")
-        details = head.details()
-        return fixed | {name: details[name] for name in kept} | {"rows": [row.fields() for row in self.rows()]}
+        details = {name: head.details()[name] for name in ("wall_mbit_per_s", "stages", "watched_s")}
+        return fixed | details | {"rows": [row.fields() for row in self.rows()]}
 
     def rows(self) -> list[Row]:
         """One a case, and what cutting costs."""
