@@ -94,8 +94,8 @@ def header(context: TagContext, sender: Role, stage: Stage, transcript_bytes: in
     )
 
 
-def wegman_carter_tag(hash_key: bytes, pad: bytes, message: bytes) -> bytes:
-    """Poly1305 of the message under r = hash_key and s = pad.
+def wegman_carter_tag(hash_key: bytes, pad: bytes, *message: bytes) -> bytes:
+    """Poly1305 of the message, which may come in parts, under r = hash_key and s = pad.
 
     Args:
         hash_key: 16 bytes, secret, kept; 22 of its bits are cleared by the clamp of Poly1305.
@@ -109,7 +109,10 @@ def wegman_carter_tag(hash_key: bytes, pad: bytes, message: bytes) -> bytes:
     """
     if len(hash_key) != KEY_BYTES or len(pad) != KEY_BYTES:
         raise ParameterError(f"hash key and pad must have {KEY_BYTES} bytes, got {len(hash_key)} and {len(pad)}")
-    return Poly1305.generate_tag(hash_key + pad, message)
+    code = Poly1305(hash_key + pad)
+    for part in message:
+        code.update(part)
+    return code.finalize()
 
 
 def forgery_probability(message_bytes: int) -> float:
@@ -127,9 +130,9 @@ def send_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcri
     Raises:
         KeyExhausted: no pad is left.
     """
-    message = _tagged_message(context, role, transcript, stage)
-    number, pad = vault.take_pad(role, forgery_probability(len(message)))
-    yield from send(Tag(number, wegman_carter_tag(vault.hash_key(role), pad, message)))
+    head, said = _tagged_message(context, role, transcript, stage)
+    number, pad = vault.take_pad(role, forgery_probability(len(head) + len(said)))
+    yield from send(Tag(number, wegman_carter_tag(vault.hash_key(role), pad, head, said)))
     return PAD_BITS
 
 
@@ -142,10 +145,10 @@ def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcr
         AuthenticationError: the tag does not verify, or its pad was used before. KeyExhausted: no such pad here.
     """
     # Taken now, because the engine records the Tag message itself before we see it.
-    message = _tagged_message(context, role.peer, transcript, stage)
+    head, said = _tagged_message(context, role.peer, transcript, stage)
     received = yield from receive(Tag)
-    pad = vault.peer_pad(role.peer, received.pad, forgery_probability(len(message)))
-    expected = wegman_carter_tag(vault.hash_key(role.peer), pad, message)
+    pad = vault.peer_pad(role.peer, received.pad, forgery_probability(len(head) + len(said)))
+    expected = wegman_carter_tag(vault.hash_key(role.peer), pad, head, said)
     if not same(expected, received.tag):
         raise AuthenticationError(
             f"the tag of {role.peer.value} on block {context.block} ({stage.name.lower()}) does not verify",
@@ -155,5 +158,5 @@ def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcr
     return PAD_BITS
 
 
-def _tagged_message(context: TagContext, sender: Role, transcript: Transcript, stage: Stage) -> bytes:
-    return header(context, sender, stage, len(transcript)) + transcript.recorded()
+def _tagged_message(context: TagContext, sender: Role, transcript: Transcript, stage: Stage) -> tuple[bytes, bytes]:
+    return header(context, sender, stage, len(transcript)), transcript.recorded()

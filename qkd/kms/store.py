@@ -26,7 +26,7 @@ from qkd.kms.blocks import BlockBooks
 from qkd.kms.cipher import RowCipher
 from qkd.kms.clockmark import DEFAULT_TOLERANCE_S, ClockMark
 from qkd.kms.database import Database, meta
-from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState
+from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState, units_owned
 from qkd.kms.ledger import DEFAULT_BUDGET, Account, EpsilonLedger
 from qkd.kms.pads import DEFAULT_RESERVE, PadQueues, PadStock
 from qkd.kms.unlock import unlock
@@ -184,6 +184,14 @@ class KeyStore:
         """Make the prepared block deliverable and refill the pads, durably and once."""
         self._blocks.commit(number)
 
+    def cut_oldest(self) -> int:
+        """Cut the oldest block that is whole into units, durably; how many, 0 when none is whole.
+
+        Nobody need call this: blocks are cut when a unit is needed.
+        """
+        with self._database.transaction() as connection:
+            return self._blocks.cut_oldest(connection)
+
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         self._blocks.discard()
@@ -218,9 +226,9 @@ class KeyStore:
         per_key = self._units_per_key(size_bits)
         with self._database.transaction() as connection:
             self._clock.now(connection)
-            free = records.oldest_free(connection, self.role.value, number * per_key)
+            free = self._oldest_free(connection, number * per_key)
             if len(free) < number * per_key:
-                have = len(free) // per_key
+                have = records.count_free(connection, self.role.value) // per_key
                 raise KeyExhausted(
                     f"{number} keys of {size_bits} bits were asked for and {have} are in store",
                     available=have,
@@ -243,13 +251,8 @@ class KeyStore:
         for assignment in assignments:
             self._check_assignment(assignment)
         _check_distinct([name for assignment in assignments for name in assignment.unit_ids])
-        with self._database.transaction() as connection:
-            known = records.load(connection, [a.key_id for a in assignments], UnitState.ASSIGNED)
-            new = [a for a in assignments if known.get(a.key_id) != a]
-            wanted = [name for a in new for name in a.unit_ids]
-            free = records.free_units(connection, wanted, self.role.peer.value)
-            _check_present([name for name in wanted if name in free], wanted)
-            records.bind(connection, new, UnitState.ASSIGNED)
+        while not self._assign_or_cut(assignments):
+            pass
 
     def deliver_reserved(self, key_ids: Sequence[str]) -> list[DeliveredKey]:
         """Hand keys to their master, once; their bytes are deleted in the same transaction. All or none.
@@ -332,9 +335,37 @@ class KeyStore:
         return self._blocks.summary()
 
     def unit_census(self) -> dict[UnitState, int]:
-        """How many units are in each state; together, those that all blocks were cut into."""
+        """How many units are in each state, those of whole blocks too; together, all that the blocks give."""
         with self._database.transaction() as connection:
             return records.census(connection)
+
+    def _oldest_free(self, connection: Connection, wanted: int) -> list[str]:
+        """This node's oldest units, blocks cut as far as it takes; if there are too few of them, nothing is cut."""
+        owner = self.role.value
+        free = records.oldest_free(connection, owner, wanted)
+        missing = wanted - len(free)
+        if missing <= 0 or records.count_free(connection, owner) < wanted:
+            return free
+        while missing > 0 and (cut := self._blocks.cut_oldest(connection)):
+            missing -= units_owned(self.role, cut)
+        return records.oldest_free(connection, owner, wanted)
+
+    def _assign_or_cut(self, assignments: Sequence[Assignment]) -> bool:
+        """Assign, or cut one more block because a name may be in it; whether it was the former.
+
+        A cut is a transaction of its own: it stays when the names turn out to be nobody's, so that whoever sends such
+        names makes this node cut what it holds once, and the engine's transactions find their turn in between.
+        """
+        with self._database.transaction() as connection:
+            known = records.load(connection, [a.key_id for a in assignments], UnitState.ASSIGNED)
+            new = [a for a in assignments if known.get(a.key_id) != a]
+            wanted = [name for a in new for name in a.unit_ids]
+            if records.unknown_units(connection, wanted) and self._blocks.cut_oldest(connection):
+                return False
+            free = records.free_units(connection, wanted, self.role.peer.value)
+            _check_present([name for name in wanted if name in free], wanted)
+            records.bind(connection, new, UnitState.ASSIGNED)
+        return True
 
     def _units_per_key(self, size_bits: int) -> int:
         _check_size(size_bits)
