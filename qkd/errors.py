@@ -117,6 +117,17 @@ class KeyTooShort(ProtocolAborted):
         self.sifted_bits = sifted_bits
         self.least_sifted_bits = least_sifted_bits
 
+    @classmethod
+    def for_renewal(cls, secret_bits: int, sifted_bits: int, least_secret_bits: int) -> KeyTooShort:
+        """The first block of a link cannot pay for the authentication keys that it has to replace."""
+        error = cls(secret_bits, sifted_bits)
+        error.args = (
+            f"{sifted_bits} sifted bits give {secret_bits} secret bits; the first block after a computational"
+            f" beginning needs {least_secret_bits} for new authentication keys",
+        )
+        error.hint = "collect a larger first block (session.block_bits), or begin with a pre-shared file"
+        return error
+
 
 class KeyStoreError(QkdError):
     """The key store cannot do what was asked."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from qkd.block import MOST_AHEAD, PAD_BYTES, SecretBlock
-from qkd.errors import AuthenticationError, KeyExhausted, LocalProtocolError
+from qkd.block import MOST_AHEAD, PAD_BYTES, RENEWAL_BITS, Beginning, SecretBlock
+from qkd.errors import AuthenticationError, KeyExhausted, KeyStoreError, LocalProtocolError
 from qkd.exchange.steps import Role
 
 
@@ -15,24 +15,42 @@ class MemoryVault:
     """A `Vault` that forgets everything with the process; dealt from a pre-shared secret like the key store.
 
     Attributes:
-        pre_shared: the same bytes at both ends; r of Alice's tags, r of Bob's, then pads in turn.
+        pre_shared: the same bytes at both ends; r of Alice's tags, r of Bob's, then pads in turn. Empty for a link
+            that is to begin by `begin`.
         blocks: the committed blocks.
+        beginning: where the first keys came from.
+        link_id: what `begin` was given.
     """
 
     pre_shared: bytes = field(repr=False)
     blocks: list[SecretBlock] = field(default_factory=list, repr=False)
+    beginning: Beginning = Beginning.PRE_SHARED
+    link_id: bytes = b""
     _waiting: SecretBlock | None = field(default=None, repr=False)
+    _hash_keys: dict[Role, bytes] = field(init=False, repr=False)
     _pads: dict[Role, list[bytes]] = field(init=False, repr=False)
     _next: dict[Role, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        chunks = _chunks(self.pre_shared)
+        self._deal(self.pre_shared)
+
+    def _deal(self, secret: bytes) -> None:
+        chunks = _chunks(secret)
+        self._hash_keys = dict(zip((Role.ALICE, Role.BOB), chunks, strict=False))
         self._pads = {Role.ALICE: chunks[2::2], Role.BOB: chunks[3::2]}
         self._next = dict.fromkeys(Role, 0)
 
+    def begin(self, secret: bytes, link_id: bytes) -> None:
+        """See Vault."""
+        if self.blocks or self.pre_shared:
+            raise KeyStoreError("the link has begun already")
+        self._deal(secret)
+        self._waiting = None
+        self.beginning, self.link_id = Beginning.POST_QUANTUM, link_id
+
     def hash_key(self, sender: Role) -> bytes:
         """See Vault."""
-        return _chunks(self.pre_shared)[0 if sender is Role.ALICE else 1]
+        return self._hash_keys[sender]
 
     def take_pad(self, sender: Role) -> tuple[int, bytes]:
         """See Vault."""
@@ -67,9 +85,19 @@ class MemoryVault:
             raise LocalProtocolError(f"block {number} was not prepared")
         block, self._waiting = self._waiting, None
         pads = _chunks(block.key)
+        if self.beginning.computational and not self.blocks:
+            self._renew(pads)
+            pads = pads[RENEWAL_BITS // (8 * PAD_BYTES) :]
         self._pads[Role.ALICE] += pads[: block.refill_alice]
         self._pads[Role.BOB] += pads[block.refill_alice : block.refill_alice + block.refill_bob]
         self.blocks.append(block)
+
+    def _renew(self, fresh: list[bytes]) -> None:
+        """New hash keys; the numbers of old pads stay, so that they cannot be used again, their bytes go."""
+        for sender, key in zip((Role.ALICE, Role.BOB), fresh, strict=False):
+            self._hash_keys[sender] = key
+            self._pads[sender] = [b""] * len(self._pads[sender])
+            self._next[sender] = len(self._pads[sender])
 
     def discard(self) -> None:
         """See Vault."""

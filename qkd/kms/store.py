@@ -18,10 +18,11 @@ from types import TracebackType
 
 from sqlalchemy import Connection, insert, select
 
-from qkd.block import SecretBlock
+from qkd.block import Beginning, SecretBlock
 from qkd.errors import KeyExhausted, KeyNotFound, KeyStoreError, NotAuthorised, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms import records
+from qkd.kms.beginnings import Beginnings
 from qkd.kms.blocks import BlockBooks
 from qkd.kms.cipher import SALT_BYTES, RowCipher
 from qkd.kms.database import Database, meta
@@ -41,7 +42,8 @@ class KeyStore:
         self._database = database
         self._cipher = cipher
         self._pads = PadQueues(database, cipher, role)
-        self._blocks = BlockBooks(database, cipher, self._pads, unit_bits, clock)
+        self._beginnings = Beginnings(database, cipher, self._pads)
+        self._blocks = BlockBooks(database, cipher, self._pads, self._beginnings, unit_bits, clock)
 
     @classmethod
     def open(
@@ -134,6 +136,24 @@ class KeyStore:
     def prepared(self) -> int:
         """Number of the prepared block, or -1."""
         return self._blocks.prepared
+
+    @property
+    def beginning(self) -> Beginning:
+        """Where the link's first keys came from."""
+        return self._beginnings.beginning
+
+    @property
+    def link_id(self) -> bytes:
+        """32 public bytes that name the keys from `begin`; empty when there are none, or none of use are left."""
+        return self._beginnings.link_id
+
+    def begin(self, secret: bytes, link_id: bytes) -> None:
+        """Install the first keys of a computational beginning; see `qkd.kms.beginnings`."""
+        self._beginnings.begin(secret, link_id)
+
+    def check_can_begin(self) -> None:
+        """Raise KeyStoreError when the link began with a pre-shared file."""
+        self._beginnings.check()
 
     # The applications' side.
 

@@ -81,11 +81,22 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """The key store, the key that encrypts it at rest, and the pre-shared secret of the first authentication."""
+    """The key store, the key that encrypts it at rest, and the pre-shared secret of the first authentication.
+
+    `pre_shared` is empty where [bootstrap] says how the link begins.
+    """
 
     path: str
     master_key: str
-    pre_shared: str
+    pre_shared: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapConfig:
+    """A beginning without a pre-shared file: own signing key and the peer's public key; made by `qkd pki identity`."""
+
+    signing_key: str
+    peer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +127,7 @@ class NodeConfig:
     api: ApiConfig
     session: SessionParameters = field(default_factory=SessionParameters)
     monitors: Limits = field(default_factory=Limits)
+    bootstrap: BootstrapConfig | None = None
     folder: Path = Path()
 
     def path(self, name: str) -> Path:
@@ -166,6 +178,7 @@ _SECTIONS: dict[str, type] = {
     "api": ApiConfig,
     "session": SessionParameters,
     "monitors": Limits,
+    "bootstrap": BootstrapConfig,
 }
 
 
@@ -188,6 +201,11 @@ def _check(config: NodeConfig, path: Path) -> None:
         raise ParameterError(f"{path}: feed.options belong to a driver", hint='name it: driver = "..." in [feed]')
     if feed.address:
         Address.parse(feed.address)
+    if bool(config.store.pre_shared) == (config.bootstrap is not None):
+        raise ParameterError(
+            f"{path}: exactly one of store.pre_shared and a section [bootstrap] must say how the link begins",
+            hint="a file that both stations hold (qkd pki psk), or signing keys (qkd pki identity)",
+        )
     Address.parse(config.line.address)
     Address.parse(config.api.listen)
     if config.line.patience_s <= 0:
@@ -199,6 +217,8 @@ def resolved(config: NodeConfig) -> str:
     tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
     tree.pop("folder")
     tree["feed"] = {name: value for name, value in tree["feed"].items() if value}
+    if tree["bootstrap"] is None:
+        tree.pop("bootstrap")
     lines = [f"role = {_toml(tree.pop('role'))}"]
     for section, fields in tree.items():
         lines += _table(section, fields)
@@ -242,6 +262,10 @@ authority = "ca.crt"
 path = "alice.db"
 master_key = "alice.master"       # 32 bytes, mode 0600; made on first start
 pre_shared = "pre-shared"         # `qkd pki psk --out pre-shared`; the same file at both ends
+
+# [bootstrap]                     # instead of store.pre_shared, at both ends: the link begins with ML-KEM and ML-DSA
+# signing_key = "alice.id"        # `qkd pki identity --out alice.id`
+# peer = "bob.id.pub"             # made at the other end in the same way, carried here over a path you trust
 
 [api]                             # ETSI GS QKD 014
 listen = "127.0.0.1:8001"

@@ -1,6 +1,7 @@
 """`qkd node`: feed, line, store and key API of one station, put together from its configuration.
 
-Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, alarm, abort, ended.
+Events for people and programs leave as one dictionary each (`emit`): ready, begun, line, progress, block, alarm, abort,
+ended. `begun` says that the link's first keys were made on the line, and names them.
 `progress` and `ended` carry the feed's counters (`distribution.health`) in "feed".
 Keys that are in store are served even when no new ones can be made.
 """
@@ -19,10 +20,12 @@ from aiohttp.web import AppRunner
 from distribution.delivery import Site, TagSource, open_source
 from distribution.monitors.finding import Finding
 from qkd.errors import KeyStoreError, ParameterError, QkdError
+from qkd.exchange.identity import Identity
 from qkd.exchange.steps import Role
 from qkd.kms import pki
 from qkd.kms.agreement import KeyManager, PeerClient
 from qkd.kms.etsi014 import KmeConfig
+from qkd.kms.identities import load_identity
 from qkd.kms.pads import LEAST_PRE_SHARED_BYTES
 from qkd.kms.secretfile import create_secret_file, load_secret_file
 from qkd.kms.server import build_app, serve
@@ -45,9 +48,11 @@ PROGRESS_S = 1.0
 def open_store(config: NodeConfig) -> KeyStore:
     """Open the station's key store; on the first start make its master key and install the pre-shared secret.
 
+    Without a pre-shared secret the link begins on the line; see `open_identity`.
+
     Raises:
         ParameterError: secret files missing, readable by others or too short. KeyStoreError: the store is in use,
-            damaged, or was made with another master key or pre-shared secret.
+            damaged, was made with another master key or pre-shared secret, or its link began the other way.
     """
     path, key_file = config.path(config.store.path), config.path(config.store.master_key)
     if not key_file.exists():
@@ -57,16 +62,33 @@ def open_store(config: NodeConfig) -> KeyStore:
                 hint="restore the master key from its backup; without it the store cannot be read",
             )
         create_secret_file(key_file, MASTER_KEY_BYTES)
-    pre_shared = load_secret_file(config.path(config.store.pre_shared), LEAST_PRE_SHARED_BYTES)
+    pre_shared = _pre_shared(config)
     store = KeyStore.open(
         path, load_secret_file(key_file, MASTER_KEY_BYTES), role=config.role, unit_bits=config.api.key_bits
     )
     try:
-        store.install_pre_shared(pre_shared)
+        if pre_shared is not None:
+            store.install_pre_shared(pre_shared)
+        else:
+            store.check_can_begin()
     except QkdError:
         store.close()
         raise
     return store
+
+
+def _pre_shared(config: NodeConfig) -> bytes | None:
+    """The pre-shared secret, where the link begins with one."""
+    if config.bootstrap is not None:
+        return None
+    return load_secret_file(config.path(config.store.pre_shared), LEAST_PRE_SHARED_BYTES)
+
+
+def open_identity(config: NodeConfig) -> Identity | None:
+    """The station's signing key and the peer's public key, where the link begins with them; raises ParameterError."""
+    if config.bootstrap is None:
+        return None
+    return load_identity(config.path(config.bootstrap.signing_key), config.path(config.bootstrap.peer))
 
 
 def open_feed(config: NodeConfig) -> TagSource:
@@ -86,6 +108,7 @@ class Node:
     def __init__(self, config: NodeConfig, emit: Emit) -> None:
         self._config = config
         self._emit = emit
+        self._identity = open_identity(config)
         self._store = open_store(config)
         self._loop: StationLoop | None = None
         self._last_line = ("", "")
@@ -117,6 +140,8 @@ class Node:
             on_abort=self._on_abort,
             on_line=self._on_line,
             limits=self._config.monitors,
+            identity=self._identity,
+            on_begun=self._on_begun,
         )
         lines = self._line_keeper(loop)
         await lines.open()
@@ -180,6 +205,9 @@ class Node:
     def _feed_health(self) -> dict[str, int]:
         assert self._loop is not None
         return asdict(self._loop.feed_health)
+
+    def _on_begun(self) -> None:
+        self._emit({"event": "begun", "with": self._store.beginning.value, "link": self._store.link_id.hex()})
 
     def _on_line(self, state: str, why: str) -> None:
         """A lost line is news once, not at every attempt to call again."""

@@ -17,6 +17,7 @@ from distribution.monitors.limits import Limits
 from qkd import bbm92
 from qkd.block import Vault
 from qkd.errors import (
+    AuthenticationError,
     ClockNotFound,
     FeedError,
     PeerUnreachable,
@@ -25,9 +26,10 @@ from qkd.errors import (
     RemoteProtocolError,
     TagFormatError,
 )
-from qkd.exchange import handshake
+from qkd.exchange import bootstrap, handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
+from qkd.exchange.identity import Identity
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.randomness import SecretBits
@@ -39,6 +41,10 @@ from qkd.transport.tcp import Line
 log = logging.getLogger("qkd.node")
 
 FEED_RETRY_S = 0.5
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class HandshakeRefused(RemoteProtocolError):
@@ -61,6 +67,8 @@ class StationLoop:
         on_abort: called with the error of each block that gave no key.
         on_line: called with "up" after a handshake and with "down" and the reason when a line is lost.
         limits: tolerances of the side-channel monitors.
+        identity: with what the link begins when there is no pre-shared secret, else None.
+        on_begun: called when first keys were made in that way.
     """
 
     role: Role
@@ -73,6 +81,8 @@ class StationLoop:
     on_abort: Callable[[QkdError], None]
     on_line: Callable[[str, str], None]
     limits: Limits = field(default_factory=Limits)
+    identity: Identity | None = None
+    on_begun: Callable[[], None] = _nothing
     station: Station = field(init=False)
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
 
@@ -94,6 +104,8 @@ class StationLoop:
         # clock is searched for in vain: she drops what is old before the handshake, he after it.
         if self.role is Role.ALICE:
             self._drop_what_is_old()
+        if self.identity is not None:
+            await self._begin(line, self.identity)
         start, transcript = await self._shake_hands(line)
         if self.role is Role.BOB:
             self._drop_what_is_old()
@@ -110,6 +122,22 @@ class StationLoop:
     def _drop_what_is_old(self) -> None:
         self.source.skip_backlog()
         self.station.forget_events()
+
+    async def _begin(self, line: Line, identity: Identity) -> None:
+        """Make the link's first keys together with the peer, if both have none yet."""
+        transcript = Transcript()
+        begin = bootstrap.alice if self.role is Role.ALICE else bootstrap.bob
+        steps = begin(identity, self.params, self.vault, self.secrets, transcript)
+        try:
+            begun = await tcp.run(Engine(self.role, steps, transcript), line, None)
+        except AuthenticationError:
+            raise  # somebody on the line may have done that, and will not be there for ever
+        except RemoteProtocolError as error:
+            raise HandshakeRefused(str(error), hint=error.hint) from error
+        except PeerUnreachable as error:
+            raise PeerUnreachable(f"the link did not begin: {error}; does the peer accept this certificate?") from error
+        if begun:
+            self.on_begun()
 
     async def _shake_hands(self, line: Line) -> tuple[SessionStart, Transcript]:
         transcript = Transcript()
