@@ -136,9 +136,10 @@ def test_a_first_block_that_cannot_pay_is_no_block() -> None:
 
 
 def test_a_recording_too_small_to_pay_gives_no_key_and_keeps_the_first_keys() -> None:
-    params = replace(PARAMS, block_bits=1600, least_block_bits=1600, eps_sec=1e-6)
+    """Some 3000 sifted bits give a key of about 1100 bits: enough for a later block, not for the first."""
+    params = replace(PARAMS, block_bits=3000, least_block_bits=1000)
     link, alice, bob = small_link(params, vaults=begun())
-    with pytest.raises(KeyTooShort):
+    with pytest.raises(KeyTooShort, match="computational beginning needs 1792"):
         next(link.blocks())
     assert (alice.committed, bob.committed) == (-1, -1)
     assert alice.hash_key(ALICE) == SECRET[:16]
