@@ -8,6 +8,7 @@
     +- ProtocolAborted            the protocol did its job: no key from this block
     |  +- QberTooHigh  BellTestFailed  ReconciliationFailed  VerificationFailed  KeyTooShort
     +- PeerUnreachable            nobody answers at the other end of the line
+    +- EntropyFailed              the station's noise device broke, or fails its health tests
     +- TagFormatError  ClockNotFound  FeedError            (see distribution.errors)
     +- KeyStoreError              KeyNotFound  KeyExhausted  KeyExpired  NotAuthorised
 
@@ -22,6 +23,7 @@ __all__ = [
     "AuthenticationError",
     "BellTestFailed",
     "ClockNotFound",
+    "EntropyFailed",
     "FeedError",
     "KeyExhausted",
     "KeyExpired",
@@ -56,6 +58,10 @@ class AuthenticationError(RemoteProtocolError):
 
 class PeerUnreachable(QkdError):
     """Nobody answers at the other end of the line, or the line went down."""
+
+
+class EntropyFailed(QkdError):
+    """The station's noise device broke off or fails its health tests: it hands out no more random bits."""
 
 
 class ProtocolAborted(QkdError):

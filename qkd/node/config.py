@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from distribution.monitors.limits import Limits
+from qkd.entropy import NoiseClaim
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Role
 from qkd.session import SessionParameters
@@ -100,6 +101,25 @@ class BootstrapConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RandomnessConfig:
+    """Optional hardware entropy, combined with the operating system's (`qkd.entropy`).
+
+    Attributes:
+        device: the noise device; empty: none.
+        sample_bits, min_entropy: its maker's claim, see `NoiseClaim`.
+    """
+
+    device: str = ""
+    sample_bits: int = 8
+    min_entropy: float = 1.0
+
+    @property
+    def claim(self) -> NoiseClaim:
+        """The claim; raises ParameterError when it is impossible."""
+        return NoiseClaim(sample_bits=self.sample_bits, min_entropy=self.min_entropy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiConfig:
     """The key API of this station (ETSI GS QKD 014) and where the peer's is."""
 
@@ -128,6 +148,7 @@ class NodeConfig:
     session: SessionParameters = field(default_factory=SessionParameters)
     monitors: Limits = field(default_factory=Limits)
     bootstrap: BootstrapConfig | None = None
+    randomness: RandomnessConfig = field(default_factory=RandomnessConfig)
     folder: Path = Path()
 
     def path(self, name: str) -> Path:
@@ -179,6 +200,7 @@ _SECTIONS: dict[str, type] = {
     "session": SessionParameters,
     "monitors": Limits,
     "bootstrap": BootstrapConfig,
+    "randomness": RandomnessConfig,
 }
 
 
@@ -206,6 +228,10 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: exactly one of store.pre_shared and a section [bootstrap] must say how the link begins",
             hint="a file that both stations hold (qkd pki psk), or signing keys (qkd pki identity)",
         )
+    try:
+        _ = config.randomness.claim
+    except ParameterError as error:
+        raise ParameterError(f"{path}: randomness.{error}") from error
     Address.parse(config.line.address)
     Address.parse(config.api.listen)
     if config.line.patience_s <= 0:
@@ -286,4 +312,9 @@ reconciliation_seconds = 5.0      # auto: the method that discloses least of tho
 [monitors]                        # side-channel monitors of this station; the two ends may differ
 station_dead_ps = 0               # a tagger with one dead time for all its inputs: that time
 pulse_period_ps = 0               # a pulsed source: its period
+
+[randomness]                      # optional hardware entropy, XORed onto the operating system's
+device = ""                       # for example "/dev/hwrng"
+sample_bits = 8                   # its raw samples: bytes, or 1: bits
+min_entropy = 1.0                 # bits of min-entropy a sample, as its maker claims: sets the health tests
 """

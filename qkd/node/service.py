@@ -32,8 +32,9 @@ from qkd.kms.server import build_app, serve
 from qkd.kms.store import KeyStore
 from qkd.node.config import Address, NodeConfig
 from qkd.node.lines import Caller, LineKeeper, Listener, cannot_listen
+from qkd.node.noise import open_secrets
 from qkd.node.stationloop import StationLoop
-from qkd.randomness import OperatingSystemBits
+from qkd.randomness import SecretBits
 from qkd.session import BlockReport
 from qkd.station import Station
 
@@ -91,6 +92,12 @@ def open_identity(config: NodeConfig) -> Identity | None:
     return load_identity(config.path(config.bootstrap.signing_key), config.path(config.bootstrap.peer))
 
 
+def open_noise(config: NodeConfig) -> SecretBits:
+    """The station's secret randomness; raises ParameterError or EntropyFailed."""
+    device = config.randomness.device
+    return open_secrets(config.path(device) if device else None, config.randomness.claim)
+
+
 def open_feed(config: NodeConfig) -> TagSource:
     """The station's own tagger; raises FeedError, TagFormatError or ParameterError."""
     driver, options = config.feed.source
@@ -109,6 +116,7 @@ class Node:
         self._config = config
         self._emit = emit
         self._identity = open_identity(config)
+        self._secrets = open_noise(config)
         self._store = open_store(config)
         self._loop: StationLoop | None = None
         self._last_line = ("", "")
@@ -133,7 +141,7 @@ class Node:
             self._config.role,
             self._config.session,
             self._store,
-            OperatingSystemBits(),
+            self._secrets,
             source,
             lambda: open_feed(self._config),
             on_block=self._on_block,

@@ -19,6 +19,7 @@ from qkd.block import Vault
 from qkd.errors import (
     AuthenticationError,
     ClockNotFound,
+    EntropyFailed,
     FeedError,
     PeerUnreachable,
     ProtocolAborted,
@@ -163,10 +164,11 @@ class StationLoop:
 
         Raises:
             HandshakeRefused: the two ends are configured differently; trying again would not help.
+            EntropyFailed: there are no random bits to go on with.
         """
         try:
             return await self.serve_line(line)
-        except HandshakeRefused:
+        except (HandshakeRefused, EntropyFailed):
             raise
         except (ProtocolAborted, ClockNotFound) as error:
             self.on_abort(error)
