@@ -6,6 +6,7 @@ its peer's signature and proof verify, and the two sides never hold different ke
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import struct
@@ -18,6 +19,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from distribution.sources.replay import Replay
+from distribution.tags import EMPTY
 from qkd.block import Beginning
 from qkd.errors import AuthenticationError, KeyStoreError, ParameterError, QkdError, RemoteProtocolError
 from qkd.exchange import bootstrap, handshake
@@ -35,6 +38,7 @@ from qkd.exchange.messages import (
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.kms.store import KeyStore
+from qkd.node.stationloop import HandshakeRefused, StationLoop
 from qkd.randomness import FixedBits, OperatingSystemBits
 from qkd.session import SessionParameters
 from qkd.testing import MemoryVault, drop
@@ -415,6 +419,80 @@ def test_the_hello_of_a_pre_shared_link_is_no_beginning() -> None:
     hello = Hello(2, "alice", "", bytes(16), PARAMS.to_json(), -1, -1, simulated=False)
     with pytest.raises(RemoteProtocolError, match="expected BootstrapHello"):
         engine.receive(encode(hello))
+
+
+# At a station.
+
+
+class Pipe:
+    """One end of a line in memory, as `qkd.transport.tcp.run` uses one; `tamper` sees what this end sends."""
+
+    def __init__(self, outgoing: asyncio.Queue[bytes], incoming: asyncio.Queue[bytes], tamper: Tamper) -> None:
+        self._outgoing, self._incoming, self._tamper = outgoing, incoming, tamper
+
+    async def send(self, encoded: bytes) -> None:
+        for arrives in self._tamper(ALICE, encoded):
+            self._outgoing.put_nowait(arrives)
+
+    async def receive(self) -> bytes:
+        return await asyncio.wait_for(self._incoming.get(), 5)
+
+
+def garbled(encoded: bytes) -> list[bytes]:
+    """A proof arrives with its last byte altered."""
+    return [encoded[:-1] + bytes([encoded[-1] ^ 1])] if isinstance(decode(encoded), BootstrapProof) else [encoded]
+
+
+async def begin_at_stations(
+    loops: dict[Role, StationLoop], tamper: Callable[[bytes], list[bytes]] = lambda encoded: [encoded]
+) -> dict[Role, BaseException | None]:
+    """Both stations on one new line; what each raised."""
+    queues = {role: asyncio.Queue[bytes]() for role in Role}
+    ends = {role: Pipe(queues[role.peer], queues[role], lambda _s, encoded: tamper(encoded)) for role in Role}
+    runs = [loops[role]._begin(ends[role], loops[role].identity) for role in Role]  # type: ignore[arg-type]
+    found = await asyncio.gather(*runs, return_exceptions=True)
+    return dict(zip(Role, found, strict=True))
+
+
+def station(role: Role, begun: list[Role], peer: str = "") -> StationLoop:
+    return StationLoop(
+        role,
+        PARAMS,
+        MemoryVault(b""),
+        FixedBits(role.value),
+        Replay(EMPTY, simulated=True),
+        lambda: Replay(EMPTY, simulated=True),
+        on_block=lambda _: None,
+        on_abort=lambda _: None,
+        on_line=lambda _s, _w: None,
+        identity=identity(role.value, peer or role.peer.value),
+        on_begun=lambda: begun.append(role),
+    )
+
+
+def test_somebody_on_the_line_costs_the_line_and_not_the_station() -> None:
+    """A garbled proof is no reason to stop for ever, at neither end; on the next line they begin."""
+    begun: list[Role] = []
+    loops = {role: station(role, begun) for role in Role}
+    first = asyncio.run(begin_at_stations(loops, garbled))
+    assert isinstance(first[ALICE], AuthenticationError)
+    for error in first.values():
+        assert isinstance(error, RemoteProtocolError)
+        assert not isinstance(error, HandshakeRefused)
+    assert not begun
+    assert asyncio.run(begin_at_stations(loops)) == {ALICE: None, BOB: None}
+    assert sorted(role.value for role in begun) == ["alice", "bob"]
+    assert loops[ALICE].vault.link_id == loops[BOB].vault.link_id != b""
+    assert asyncio.run(begin_at_stations(loops)) == {ALICE: None, BOB: None}
+    assert len(begun) == 2
+
+
+def test_stations_that_do_not_fit_together_stop() -> None:
+    loops = {ALICE: station(ALICE, [], "mallory"), BOB: station(BOB, [])}
+    found = asyncio.run(begin_at_stations(loops))
+    for error in found.values():
+        assert isinstance(error, HandshakeRefused)
+        assert "pki show" in error.hint
 
 
 # The key store.

@@ -84,7 +84,7 @@ def test_impossible_claims_are_named(fields: dict[str, float], word: str) -> Non
 # The tests themselves.
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_the_tests_fail_on_the_same_stretches_as_the_standards_own_steps(data: st.DataObject) -> None:
     """Any samples in any cuts: the fast tests fail by the end of the feed in which a sample-by-sample test failed."""
@@ -157,7 +157,7 @@ def test_a_stuck_device_does_not_pass_the_start(value: bytes, sample_bits: int) 
 def test_a_biased_device_is_noticed_within_300_windows(sample_bits: int, chance: float) -> None:
     """Claimed full entropy; one value comes with this chance. Seed 5.
 
-    A window tells only if it begins with the frequent value; of 300, none does with probability 0.95^300 = 2e-7 at most.
+    A window tells only if it begins with the frequent value; of 300, none does with probability 0.95^300 = 2e-7.
     Of those that do, nearly all count past the cutoff: 27 +- 5 of 512 bytes against 16, 666 +- 15 of 1024 bits against
     609.
     """

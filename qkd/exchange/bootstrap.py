@@ -122,6 +122,28 @@ def alice(
         RemoteProtocolError: the two ends do not fit together. AuthenticationError: the peer is not who it should be.
         ParameterError: the installed `cryptography` lacks an algorithm.
     """
+    due = yield from meet_alice(identity, params, vault, secrets)
+    if due:
+        yield from exchange_alice(identity, vault, secrets, transcript)
+    return due
+
+
+def bob(
+    identity: Identity, params: SessionParameters, vault: Vault, secrets: SecretBits, transcript: Transcript
+) -> Steps[bool]:
+    """Bob's part; the same arguments, result and errors."""
+    due = yield from meet_bob(identity, params, vault, secrets)
+    if due:
+        yield from exchange_bob(identity, vault, secrets, transcript)
+    return due
+
+
+def meet_alice(identity: Identity, params: SessionParameters, vault: Vault, secrets: SecretBits) -> Steps[bool]:
+    """The hellos, at Alice; whether the exchange is due.
+
+    Whoever runs this apart from the exchange can tell a configuration that does not fit (this raises) from somebody on
+    the line (that does); both run on one transcript.
+    """
     received = yield from receive(BootstrapHello, Hello)
     if isinstance(received, Hello):
         raise RemoteProtocolError(
@@ -130,8 +152,18 @@ def alice(
         )
     mine = _hello(Role.ALICE, identity, params, vault, secrets)
     yield from send(mine)
-    if not must_begin(mine, received):
-        return False
+    return must_begin(mine, received)
+
+
+def meet_bob(identity: Identity, params: SessionParameters, vault: Vault, secrets: SecretBits) -> Steps[bool]:
+    """The hellos, at Bob; whether the exchange is due."""
+    mine = _hello(Role.BOB, identity, params, vault, secrets)
+    yield from send(mine)
+    return must_begin(mine, (yield from receive(BootstrapHello)))
+
+
+def exchange_alice(identity: Identity, vault: Vault, secrets: SecretBits, transcript: Transcript) -> Steps[None]:
+    """What follows the hellos, at Alice; `transcript` has them."""
     private = _kem_key(secrets.take_bytes(KEM_SEED_BYTES))
     yield from send(BootstrapKey(private.public_key().public_bytes_raw()))
     ciphertext = (yield from receive(BootstrapCiphertext)).ciphertext
@@ -142,18 +174,10 @@ def alice(
     yield from _check_proof(Role.BOB, identity, keys, transcript)
     vault.begin(keys.secret, keys.link_id)
     yield from _prove(Role.ALICE, identity, keys, transcript)
-    return True
 
 
-def bob(
-    identity: Identity, params: SessionParameters, vault: Vault, secrets: SecretBits, transcript: Transcript
-) -> Steps[bool]:
-    """Bob's part; the same arguments, result and errors."""
-    mine = _hello(Role.BOB, identity, params, vault, secrets)
-    yield from send(mine)
-    theirs = yield from receive(BootstrapHello)
-    if not must_begin(mine, theirs):
-        return False
+def exchange_bob(identity: Identity, vault: Vault, _secrets: SecretBits, transcript: Transcript) -> Steps[None]:
+    """What follows the hellos, at Bob; the library draws the randomness of his part itself."""
     encapsulation_key = (yield from receive(BootstrapKey)).key
     shared, ciphertext = _encapsulate(encapsulation_key)
     yield from send(BootstrapCiphertext(ciphertext))
@@ -161,7 +185,6 @@ def bob(
     yield from _prove(Role.BOB, identity, keys, transcript)
     yield from _check_proof(Role.ALICE, identity, keys, transcript)
     vault.begin(keys.secret, keys.link_id)
-    return True
 
 
 def must_begin(mine: BootstrapHello, theirs: BootstrapHello) -> bool:

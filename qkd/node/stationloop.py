@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from distribution.delivery import TagSource
 from distribution.health import SourceHealth
@@ -17,7 +18,6 @@ from distribution.monitors.limits import Limits
 from qkd import bbm92
 from qkd.block import Vault
 from qkd.errors import (
-    AuthenticationError,
     ClockNotFound,
     EntropyFailed,
     FeedError,
@@ -40,6 +40,8 @@ from qkd.transport import tcp
 from qkd.transport.tcp import Line
 
 log = logging.getLogger("qkd.node")
+
+R = TypeVar("R")
 
 FEED_RETRY_S = 0.5
 
@@ -125,27 +127,30 @@ class StationLoop:
         self.station.forget_events()
 
     async def _begin(self, line: Line, identity: Identity) -> None:
-        """Make the link's first keys together with the peer, if both have none yet."""
-        transcript = Transcript()
-        begin = bootstrap.alice if self.role is Role.ALICE else bootstrap.bob
-        steps = begin(identity, self.params, self.vault, self.secrets, transcript)
-        try:
-            begun = await tcp.run(Engine(self.role, steps, transcript), line, None)
-        except AuthenticationError:
-            raise  # somebody on the line may have done that, and will not be there for ever
-        except RemoteProtocolError as error:
-            raise HandshakeRefused(str(error), hint=error.hint) from error
-        except PeerUnreachable as error:
-            raise PeerUnreachable(f"the link did not begin: {error}; does the peer accept this certificate?") from error
-        if begun:
+        """Make the link's first keys together with the peer, if both have none yet.
+
+        Ends that do not fit together stop here for good. What goes wrong after that may be somebody on the line, who
+        will not be there for ever: it costs this line only.
+        """
+        transcript, at_alice = Transcript(), self.role is Role.ALICE
+        meet = bootstrap.meet_alice if at_alice else bootstrap.meet_bob
+        meeting = meet(identity, self.params, self.vault, self.secrets)
+        if await self._settle(Engine(self.role, meeting, transcript), line):
+            exchange = bootstrap.exchange_alice if at_alice else bootstrap.exchange_bob
+            steps = exchange(identity, self.vault, self.secrets, transcript)
+            await tcp.run(Engine(self.role, steps, transcript), line, None)
             self.on_begun()
 
     async def _shake_hands(self, line: Line) -> tuple[SessionStart, Transcript]:
         transcript = Transcript()
         shake = handshake.alice if self.role is Role.ALICE else handshake.bob
         steps = shake(self.params, self.vault, self.secrets, simulated=self.source.simulated)
+        return await self._settle(Engine(self.role, steps, transcript), line), transcript
+
+    async def _settle(self, engine: Engine[R], line: Line) -> R:
+        """Run one of the first exchanges on a line, in which a refusal is final."""
         try:
-            return await tcp.run(Engine(self.role, steps, transcript), line, None), transcript
+            return await tcp.run(engine, line, None)
         except RemoteProtocolError as error:
             raise HandshakeRefused(str(error), hint=error.hint) from error
         except PeerUnreachable as error:
