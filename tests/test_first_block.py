@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from qkd import distillation
 from qkd.block import PAD_BYTES, RENEWAL_BITS, Beginning, SecretBlock
@@ -238,3 +239,56 @@ def test_pads_of_the_beginning_are_gone_from_the_file(stores: dict[Role, KeyStor
         stores[ALICE].peer_pad(BOB, 0)
     assert stores[ALICE].take_pad(ALICE)[0] == 255
     assert stores[ALICE].peer_pad(BOB, 255) == block(renews=True).key[48:64]
+
+
+# Power lost in the midst of it: every statement of the transaction is a place to stop.
+
+
+def state(store: KeyStore) -> tuple[object, ...]:
+    """All that `begin` and `commit` change."""
+    keys = tuple(store.hash_key(role) for role in Role)
+    left = tuple(store.pads_left(role) for role in Role)
+    return keys, left, store.link_id, store.committed, store.prepared, store.pool_bits()
+
+
+def stopping_at(store: KeyStore, number: int, act: Callable[[], None]) -> bool:
+    """Whether `act` came to the end when the statement of this number is never executed."""
+    connection = store._database._connection
+    assert connection is not None
+    seen = iter(range(1 << 30))
+
+    def stop(*_: object) -> None:
+        if next(seen) == number:
+            raise InterruptedError
+
+    event.listen(connection.engine, "before_cursor_execute", stop)
+    try:
+        act()
+    except InterruptedError:
+        return False
+    finally:
+        event.remove(connection.engine, "before_cursor_execute", stop)
+    return True
+
+
+@pytest.mark.parametrize("which", ["begin", "commit"])
+def test_stopped_anywhere_the_store_holds_the_old_keys_or_the_new(stores: dict[Role, KeyStore], which: str) -> None:
+    store = stores[BOB]
+    store.prepare(block(renews=True))
+    acts: dict[str, Callable[[], None]] = {
+        "begin": lambda: store.begin(SECRET[::-1], LINK_ID[::-1]),
+        "commit": lambda: store.commit(0),
+    }
+    before = state(store)
+    stops = 0
+    while not stopping_at(store, stops, acts[which]):
+        assert state(store) == before
+        stops += 1
+    assert stops > 8
+    after = state(store)
+    assert after[0] != before[0]
+    if which == "commit":
+        first = block(renews=True).key
+        assert after == ((first[:16], first[16:32]), (1, 1), LINK_ID, 0, -1, 512)
+    else:
+        assert after[1:] == ((255, 255), LINK_ID[::-1], -1, -1, 0)

@@ -10,6 +10,7 @@ import ast
 import random
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ def _is_generator_module(name: str) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in MODULES)
 
 
+@cache
 def sources_on_a_key_path() -> list[Path]:
     """All of `qkd` but what keeps no key, and all of `distribution` that a running station has loaded."""
     own = [path for path in (ROOT / "qkd").rglob("*.py") if not _keeps_no_key(path)]

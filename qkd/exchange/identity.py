@@ -41,7 +41,7 @@ def lacking(what: str) -> ParameterError:
     """What to say when the installed library was built without an algorithm."""
     return ParameterError(
         f"the installed cryptography package cannot do {what}",
-        hint="install its wheel from the package index, which brings OpenSSL 3.5 or newer; or use a pre-shared file",
+        hint="install version 48 or newer from the package index; or begin with a pre-shared file",
     )
 
 
