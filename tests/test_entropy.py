@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli import doctor
 from distribution.sources.replay import Replay
 from distribution.tags import EMPTY
 from qkd.entropy import CONDITIONED_BITS, STARTUP_SAMPLES, CombinedBits, HealthTests, NoiseClaim
@@ -64,6 +65,16 @@ def test_the_proportion_cutoff_is_the_exact_binomial_quantile(
 ) -> None:
     claim = NoiseClaim(sample_bits=sample_bits, min_entropy=min_entropy, alpha_exponent=alpha_exponent)
     assert claim.proportion_cutoff == health.proportion_cutoff(claim.window, min_entropy, alpha_exponent)
+
+
+def test_the_table_in_the_documentation_is_what_the_code_does() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "randomness.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith(("| 1 |", "| 8 |"))]
+    assert len(rows) == 5
+    for bits, min_entropy, repetitions, proportion in rows:
+        claim = NoiseClaim(sample_bits=int(bits), min_entropy=float(min_entropy))
+        assert int(repetitions) == claim.repetition_cutoff
+        assert proportion == f"{claim.proportion_cutoff} of {claim.window}"
 
 
 @pytest.mark.parametrize(
@@ -316,3 +327,25 @@ def test_a_station_stops_when_its_noise_fails() -> None:
     with pytest.raises(EntropyFailed):
         asyncio.run(loop.attempt(Line()))  # type: ignore[arg-type]
     assert not told
+
+
+@pytest.mark.parametrize(
+    ("content", "well", "seen"),
+    [
+        (None, True, "none is needed"),
+        (FixedBits("a good device").take_bytes(4096), True, "passes the start-up health test"),
+        (bytes(4096), False, "failed its health test"),
+        (b"short", False, "ended after 5 of 1024 bytes"),
+    ],
+)
+def test_doctor_tries_a_noise_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, well: bool, seen: str
+) -> None:
+    device = tmp_path / "hwrng"
+    if content is not None:
+        device.write_bytes(content)
+    monkeypatch.setattr(doctor, "NOISE_DEVICE", str(device))
+    finding = doctor._noise()
+    assert finding.well == well
+    assert seen in finding.seen
+    assert bool(finding.mend) == (not well)
