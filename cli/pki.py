@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from cli import output
+from qkd.exchange.identity import fingerprint
 from qkd.kms import pki
+from qkd.kms.identities import ALGORITHM, create_identity, is_public_key, load_public
 from qkd.kms.secretfile import create_secret_file
 
 _PATH = click.Path(path_type=Path)
@@ -70,12 +72,12 @@ def issue(folder: Path, kme: str | None, sae: str | None, hosts: tuple[str, ...]
 @click.argument("certificate", metavar="CERT", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(certificate: Path, as_json: bool) -> None:
-    """Who a certificate belongs to, until when, and its fingerprint; of a FILE.pub from `qkd pki identity`, that.
+    """Who a certificate belongs to, until when, and its fingerprint; of a public key from `qkd pki identity`, that.
 
     \b
     Example:  qkd pki init pki && qkd pki show pki/ca.crt
     """
-    if certificate.suffix == ".pub":
+    if is_public_key(certificate):
         _show_identity(certificate, as_json)
         return
     info = pki.describe(certificate)
@@ -121,8 +123,6 @@ def make_identity(out: Path) -> None:
     \b
     Example:  qkd pki identity --out alice.id
     """
-    from qkd.kms.identities import create_identity
-
     files = create_identity(out)
     click.echo(files.private)
     click.echo(files.public)
@@ -130,9 +130,6 @@ def make_identity(out: Path) -> None:
 
 
 def _show_identity(path: Path, as_json: bool) -> None:
-    from qkd.exchange.identity import fingerprint
-    from qkd.kms.identities import ALGORITHM, load_public
-
     fields = {"kind": "identity", "algorithm": ALGORITHM, "fingerprint_sha256": fingerprint(load_public(path)).hex()}
     if as_json:
         output.emit("qkd.pki.show.v1", fields)

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from distribution.sources.replay import Replay
 from distribution.tags import EMPTY
@@ -41,7 +43,7 @@ from qkd.kms.store import KeyStore
 from qkd.node.stationloop import HandshakeRefused, StationLoop
 from qkd.randomness import FixedBits, OperatingSystemBits
 from qkd.session import SessionParameters
-from qkd.testing import MemoryVault, drop
+from qkd.testing import MemoryVault, drop, flip
 from qkd.transport.memory import MemoryLine, Tamper, untouched
 
 PARAMS = SessionParameters()
@@ -208,6 +210,31 @@ def test_no_field_can_be_altered(number: int, name: str) -> None:
         last = number == len(MESSAGES) - 1
         assert meeting.installed == {ALICE: last, BOB: False}, (name, tried)
         tried += 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(number=st.integers(0, len(MESSAGES) - 1), bit=st.integers(0, 1 << 16))
+def test_no_bit_on_the_wire_can_be_flipped(number: int, bit: int) -> None:
+    """Not even one that leaves the message's meaning: the bytes themselves are signed."""
+    meeting = Meeting(tamper=altered(number, flip(bit)))
+    with pytest.raises(RemoteProtocolError):
+        meeting.run()
+    assert meeting.installed == {ALICE: number == len(MESSAGES) - 1, BOB: False}
+
+
+def test_another_encoding_of_the_same_message_is_noticed() -> None:
+    """MessagePack has long forms of short things; the words are the same, the bytes are not."""
+
+    def stretched(encoded: bytes) -> list[bytes]:
+        assert encoded.endswith(b"\xff")  # committed = -1, the last field
+        other = encoded[:-1] + b"\xd1\xff\xff"  # int 16 where one byte says it
+        assert decode(other) == decode(encoded)
+        return [other]
+
+    meeting = Meeting(tamper=altered(0, stretched))
+    with pytest.raises(AuthenticationError):
+        meeting.run()
+    assert meeting.installed == {ALICE: False, BOB: False}
 
 
 @pytest.mark.parametrize("number", range(len(MESSAGES)))

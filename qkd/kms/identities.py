@@ -6,6 +6,7 @@ fingerprint is the SHA-256 of the raw public key, in hex.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from qkd.kms.secretfile import load_secret_file, write_secret_file
 ALGORITHM = "ML-DSA-87"
 _HINT = "make one with: qkd pki identity --out NAME"
 _MOST_PUBLIC_BYTES = 1 << 16
+_PEM_HEADER = b"-----BEGIN PUBLIC KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def create_identity(private: Path) -> IdentityFiles:
     try:
         with open(public, "xb") as file:
             file.write(_public_pem(key.public_key()))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         private.unlink()  # ours, made a moment ago
         raise ParameterError(f"{public}: {(error.strerror or str(error)).lower()}") from error
@@ -91,6 +95,15 @@ def load_public(path: Path) -> MLDSA87PublicKey:
     if not isinstance(key, MLDSA87PublicKey):
         raise ParameterError(f"{path} is not an {ALGORITHM} public key", hint=_HINT)
     return key
+
+
+def is_public_key(path: Path) -> bool:
+    """Whether a file claims to be a public key in PEM form; False also when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_PEM_HEADER)) == _PEM_HEADER
+    except OSError:
+        return False
 
 
 def _public_pem(key: MLDSA87PublicKey) -> bytes:
