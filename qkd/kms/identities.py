@@ -68,7 +68,9 @@ def load_identity(private: Path, peer: Path) -> Identity:
     pem = load_secret_file(private, 1)
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UnsupportedAlgorithm as error:
+        raise lacking(ALGORITHM) from error
+    except (ValueError, TypeError):
         # Without its cause: what a parser says of a secret file may quote it.
         raise ParameterError(f"{private} holds no private key in PEM form that can be used", hint=_HINT) from None
     if not isinstance(key, MLDSA87PrivateKey):
@@ -90,7 +92,9 @@ def load_public(path: Path) -> MLDSA87PublicKey:
         raise ParameterError(f"{path}: {(error.strerror or str(error)).lower()}", hint=hint) from error
     try:
         key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UnsupportedAlgorithm as error:
+        raise lacking(ALGORITHM) from error
+    except ValueError as error:
         raise ParameterError(f"{path} holds no public key in PEM form", hint="name a .pub file") from error
     if not isinstance(key, MLDSA87PublicKey):
         raise ParameterError(f"{path} is not an {ALGORITHM} public key", hint=_HINT)
