@@ -16,9 +16,9 @@ import math
 from dataclasses import replace
 
 from qkd.block import SecretBlock, Vault
-from qkd.exchange.auth import PAD_BITS, Stage, TagContext, check_tag, forgery_probability, header, send_tag
+from qkd.exchange.auth import PAD_BITS, Stage, TagContext, check_tag, forgery_probability, header, make_tag, send_tag
 from qkd.exchange.handshake import SessionStart
-from qkd.exchange.steps import Role, Steps
+from qkd.exchange.steps import Role, Steps, send
 from qkd.exchange.transcript import Transcript
 from qkd.session import SessionParameters
 
@@ -86,8 +86,10 @@ def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcrip
     yield from send_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
     yield from check_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
     vault.prepare(block)
+    # Made before the commit, which may replace the keys of all tags: Bob checks it with those that he still holds.
+    accept = make_tag(vault, Role.ALICE, context, transcript, Stage.ACCEPT)
     vault.commit(block.number)
-    yield from send_tag(vault, Role.ALICE, context, transcript, Stage.ACCEPT)
+    yield from send(accept)
     return block
 
 

@@ -127,10 +127,15 @@ def send_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcri
     Raises:
         KeyExhausted: no pad is left.
     """
+    yield from send(make_tag(vault, role, context, transcript, stage))
+    return PAD_BITS
+
+
+def make_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Tag:
+    """The tag that `send_tag` sends, for whoever has something to do between making and sending it."""
     message = _tagged_message(context, role, transcript, stage)
     number, pad = vault.take_pad(role, forgery_probability(len(message)))
-    yield from send(Tag(number, wegman_carter_tag(vault.hash_key(role), pad, message)))
-    return PAD_BITS
+    return Tag(number, wegman_carter_tag(vault.hash_key(role), pad, message))
 
 
 def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Steps[int]:

@@ -95,17 +95,22 @@ class PadQueues:
                 hint="make one with: qkd pki psk --out FILE, and carry it to both nodes",
             )
         fingerprint = self._cipher.fingerprint("pre_shared", data)
-        chunks = [data[i : i + PAD_BYTES] for i in range(0, len(data) - PAD_BYTES + 1, PAD_BYTES)]
         with self._database.transaction() as connection:
             known = connection.scalar(select(meta.c.value).where(meta.c.name == "pre_shared"))
             if known is not None:
                 _check_same_secret(known, fingerprint)
                 return
+            _check_not_begun(connection)
             connection.execute(insert(meta).values(name="pre_shared", value=fingerprint))
-            for place, sender in enumerate((Role.ALICE, Role.BOB)):
-                sealed = self._cipher.seal("senders", sender.value, chunks[place])
-                connection.execute(insert(senders).values(sender=sender.value, hash_key=sealed, next=0, end=0))
-                self.append(connection, sender, chunks[2 + place :: 2])
+            self.deal(connection, data)
+
+    def deal(self, connection: Connection, data: bytes) -> None:
+        """Fill the queues of both senders, which must not exist, within a transaction of the caller."""
+        chunks = [data[i : i + PAD_BYTES] for i in range(0, len(data) - PAD_BYTES + 1, PAD_BYTES)]
+        for place, sender in enumerate((Role.ALICE, Role.BOB)):
+            sealed = self._cipher.seal("senders", sender.value, chunks[place])
+            connection.execute(insert(senders).values(sender=sender.value, hash_key=sealed, next=0, end=0))
+            self.append(connection, sender, chunks[2 + place :: 2])
 
     def hash_key(self, sender: Role) -> bytes:
         """The 16-byte hash key r of the tags that `sender` sends.
@@ -213,9 +218,13 @@ class PadQueues:
         """Let tags take the reserve, until refills have brought the stock back; how many pads of each that adds."""
         with self._database.transaction() as connection:
             locked = {sender: self._stock(connection, sender).locked for sender in Role}
-            if not _released(connection):
-                connection.execute(insert(meta).values(name=_RELEASED, value=b"1"))
+            self.unlock(connection)
         return locked
+
+    def unlock(self, connection: Connection) -> None:
+        """The same within a transaction of the caller."""
+        if not _released(connection):
+            connection.execute(insert(meta).values(name=_RELEASED, value=b"1"))
 
     def relock(self, connection: Connection) -> None:
         """Lock the reserve again if both senders have twice as many pads; within a transaction of the caller."""
@@ -292,4 +301,12 @@ def _check_same_secret(known: bytes, fingerprint: bytes) -> None:
         raise KeyStoreError(
             "another pre-shared secret is installed in this store already",
             hint="a store keeps its first secret for life; for a new one make a new store, at both nodes",
+        )
+
+
+def _check_not_begun(connection: Connection) -> None:
+    if connection.scalar(select(senders.c.sender).limit(1)) is not None:
+        raise KeyStoreError(
+            "this store's link began with signing keys, not with a pre-shared file",
+            hint="keep [bootstrap] in the configuration, or make a new store at both nodes",
         )

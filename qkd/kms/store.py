@@ -18,10 +18,11 @@ from types import TracebackType
 
 from sqlalchemy import Connection, select
 
-from qkd.block import SecretBlock
+from qkd.block import Beginning, SecretBlock
 from qkd.errors import KeyExhausted, KeyNotFound, NotAuthorised, ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms import records
+from qkd.kms.beginnings import Beginnings
 from qkd.kms.blocks import BlockBooks
 from qkd.kms.cipher import RowCipher
 from qkd.kms.clockmark import DEFAULT_TOLERANCE_S, ClockMark
@@ -55,7 +56,8 @@ class KeyStore:
         self._clock = clock
         self._ledger = ledger
         self._pads = PadQueues(database, cipher, role, ledger, pad_reserve)
-        self._blocks = BlockBooks(database, cipher, self._pads, unit_bits, clock, ledger)
+        self._beginnings = Beginnings(database, cipher, self._pads)
+        self._blocks = BlockBooks(database, cipher, self._pads, self._beginnings, unit_bits, clock, ledger)
 
     @classmethod
     def open(
@@ -197,6 +199,24 @@ class KeyStore:
     def prepared(self) -> int:
         """Number of the prepared block, or -1."""
         return self._blocks.prepared
+
+    @property
+    def beginning(self) -> Beginning:
+        """Where the link's first keys came from."""
+        return self._beginnings.beginning
+
+    @property
+    def link_id(self) -> bytes:
+        """32 public bytes that name the keys from `begin`; empty when there are none, or none of use are left."""
+        return self._beginnings.link_id
+
+    def begin(self, secret: bytes, link_id: bytes) -> None:
+        """Install the first keys of a computational beginning; see `qkd.kms.beginnings`."""
+        self._beginnings.begin(secret, link_id)
+
+    def check_can_begin(self) -> None:
+        """Raise KeyStoreError when the link began with a pre-shared file."""
+        self._beginnings.check()
 
     # The applications' side.
 
