@@ -114,6 +114,18 @@ class Vault(Protocol):
         """
         ...
 
+    def settling_keys(self, sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        """What the tag that settles the prepared block is checked with: hash key and the pad that the peer names.
+
+        They are those of `hash_key` and `peer_pad`, unless the block replaces them: Alice, who has committed it, tags
+        under the keys inside, and so they are read from there, under the same rule: the pad is burnt and its eps
+        charged before this returns, and after the commit it is none of the stock.
+
+        Raises:
+            AuthenticationError, KeyExhausted: as `peer_pad`.
+        """
+        ...
+
     def accept_pad(self, sender: Role, number: int) -> None:
         """The tag under this pad of the peer's has verified: he has used all before it, so they go, too."""
         ...

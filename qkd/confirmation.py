@@ -16,7 +16,17 @@ import math
 from dataclasses import replace
 
 from qkd.block import SecretBlock, Vault
-from qkd.exchange.auth import PAD_BITS, Stage, TagContext, check_tag, forgery_probability, header, make_tag, send_tag
+from qkd.exchange.auth import (
+    PAD_BITS,
+    Stage,
+    TagContext,
+    check_tag,
+    check_tag_under,
+    forgery_probability,
+    header,
+    make_tag,
+    send_tag,
+)
 from qkd.exchange.handshake import SessionStart
 from qkd.exchange.steps import Role, Steps, send
 from qkd.exchange.transcript import Transcript
@@ -58,7 +68,8 @@ def settle(
 
     It is the block that Bob has prepared: Alice commits a number only after Bob's tag of the same session, which he
     sends after preparing it; and he prepares another block of that number only after a tag of hers over one, which she
-    makes no more once she has committed it.
+    makes no more once she has committed it. If it replaced all keys of the tags, she tags under those inside it, and
+    so Bob checks with them (`Vault.settling_keys`).
 
     Raises:
         AuthenticationError: she did not say it; Bob's block stays prepared.
@@ -71,8 +82,10 @@ def settle(
     if role is Role.ALICE:
         yield from send_tag(vault, role, context, transcript, Stage.SETTLE)
     else:
-        yield from check_tag(vault, role, context, transcript, Stage.SETTLE)
+        number = yield from check_tag_under(vault.settling_keys, role, context, transcript, Stage.SETTLE)
+        # In this order, because the pad may be one that the block brings into the stock.
         vault.commit(start.settles)
+        vault.accept_pad(Role.ALICE, number)
 
 
 def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcript: Transcript) -> Steps[SecretBlock]:

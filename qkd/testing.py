@@ -79,6 +79,18 @@ class MemoryVault:
             raise AuthenticationError(f"pad {number} was used before or is too far ahead")
         return self._burn(sender, number, eps)
 
+    def settling_keys(self, sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        """See Vault."""
+        block, first = self._waiting, len(self._pads[sender])
+        if block is None or not self._must_renew:
+            return self.hash_key(sender), self.peer_pad(sender, number, eps)
+        if not 0 <= number - first < block.refill_alice or (sender, number) in self._burnt:
+            raise AuthenticationError(f"pad {number} was used before or is none of the block's")
+        self._burnt.add((sender, number))
+        self.eps_spent += eps
+        keys = _chunks(block.key[: RENEWAL_BITS // 8 + PAD_BYTES * block.refill_alice])
+        return keys[0], keys[2 + number - first]
+
     def accept_pad(self, sender: Role, number: int) -> None:
         """See Vault."""
         self._next[sender] = max(self._next[sender], number + 1)
@@ -98,6 +110,7 @@ class MemoryVault:
     def prepare(self, block: SecretBlock) -> None:
         """See Vault."""
         self.eps_spent += max(0.0, block.report.eps_sec + block.report.eps_cor - self._begun)
+        self.discard()
         self._waiting, self._begun = block, 0.0
 
     def commit(self, number: int) -> None:
@@ -107,7 +120,7 @@ class MemoryVault:
         if self._waiting is None or self._waiting.number != number:
             raise LocalProtocolError(f"block {number} was not prepared")
         block, self._waiting = self._waiting, None
-        renews = self.beginning.computational and not self.blocks
+        renews = self._must_renew
         pads = _chunks(block.key[: RENEWAL_BITS // 8 * renews + PAD_BYTES * (block.refill_alice + block.refill_bob)])
         if renews:
             self._renew(pads)
@@ -126,6 +139,11 @@ class MemoryVault:
     def discard(self) -> None:
         """See Vault."""
         self._waiting = None
+        self._burnt = {(sender, number) for sender, number in self._burnt if number < len(self._pads[sender])}
+
+    @property
+    def _must_renew(self) -> bool:
+        return self.beginning.computational and not self.blocks
 
     @property
     def committed(self) -> int:

@@ -567,10 +567,10 @@ def test_a_store_whose_first_pads_are_used_up_asks_for_new_keys(tmp_path: Path) 
 
 def test_a_reserve_released_under_the_old_keys_is_locked_under_the_new(tmp_path: Path) -> None:
     with opened(tmp_path, ALICE) as store:
-        store.begin(bytes(2048), b"l" * 32)
+        store.begin(bytes(4096), b"l" * 32)
         store.release_reserve()
-        store.begin(bytes(range(256)) * 8, b"m" * 32)
-        assert (store.pad_stock(BOB).ordinary, store.pad_stock(BOB).locked) == (63 - 32, 32)
+        store.begin(bytes(range(256)) * 16, b"m" * 32)
+        assert (store.pad_stock(BOB).ordinary, store.pad_stock(BOB).locked) == (127 - 32, 32)
 
 
 def test_the_two_ways_to_begin_exclude_each_other(tmp_path: Path) -> None:

@@ -142,6 +142,16 @@ def test_a_store_that_began_with_a_file_is_not_taken_over(link: LiveLink) -> Non
     open_store(with_file).close()
 
 
+def test_a_store_that_began_with_keys_takes_no_file_and_does_not_mark_it_as_used(link: LiveLink) -> None:
+    store = open_store(load(link.folder / "alice.toml"))
+    store.begin(bytes(2048), bytes(32))
+    store.close()
+    link.configure("alice", "bob")
+    with pytest.raises(KeyStoreError, match="began with signing keys"):
+        open_store(load(link.folder / "alice.toml"))
+    assert not list(link.folder.glob("*.used"))
+
+
 def test_identity_files_are_private_unique_and_show_no_secret(tmp_path: Path) -> None:
     made = qkd("pki", "identity", "--out", "x.id", cwd=tmp_path)
     assert made.returncode == 0, made.stderr

@@ -18,6 +18,7 @@ so that a forged message costs the link one pad. Pads before it go when, and onl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,6 +44,9 @@ class Stage(Enum):
     ACCEPT = b"A"
     SETTLE = b"S"
 
+
+# From sender, pad number and the eps of a guess: the hash key and the pad, burnt and charged.
+Keys = Callable[[Role, int, float], tuple[bytes, bytes]]
 
 _SENDER = {Role.ALICE: b"A", Role.BOB: b"B"}
 
@@ -146,18 +150,28 @@ def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcr
     Raises:
         AuthenticationError: the tag does not verify, or its pad was used before. KeyExhausted: no such pad here.
     """
+
+    def keys(sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        return vault.hash_key(sender), vault.peer_pad(sender, number, eps)
+
+    number = yield from check_tag_under(keys, role, context, transcript, stage)
+    vault.accept_pad(role.peer, number)
+    return PAD_BITS
+
+
+def check_tag_under(keys: Keys, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Steps[int]:
+    """The same with keys from elsewhere; returns the number of the pad, for `accept_pad`."""
     # Taken now, because the engine records the Tag message itself before we see it.
     message = _tagged_message(context, role.peer, transcript, stage)
     received = yield from receive(Tag)
-    pad = vault.peer_pad(role.peer, received.pad, forgery_probability(len(message)))
-    expected = wegman_carter_tag(vault.hash_key(role.peer), pad, message)
+    hash_key, pad = keys(role.peer, received.pad, forgery_probability(len(message)))
+    expected = wegman_carter_tag(hash_key, pad, message)
     if not same(expected, received.tag):
         raise AuthenticationError(
             f"the tag of {role.peer.value} on block {context.block} ({stage.name.lower()}) does not verify",
             hint="somebody alters the conversation, or the two ends hold different pre-shared keys or parameters",
         )
-    vault.accept_pad(role.peer, received.pad)
-    return PAD_BITS
+    return received.pad
 
 
 def _tagged_message(context: TagContext, sender: Role, transcript: Transcript, stage: Stage) -> bytes:

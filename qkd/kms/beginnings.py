@@ -76,6 +76,7 @@ class Beginnings:
                 connection.execute(delete(table))
             connection.execute(delete(meta).where(meta.c.name == _LINK_ID))
             connection.execute(insert(meta).values(name=_LINK_ID, value=link_id))
+            self._queues.forget_early(connection)
             self._queues.deal(connection, secret)
             self._queues.relock(connection)
 

@@ -90,7 +90,7 @@ class BlockBooks:
                 raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
             if block.renews != self._beginnings.must_renew(connection):
                 raise LocalProtocolError(f"block {block.number} and this store disagree on replacing the first keys")
-            connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+            self._drop_prepared(connection)
             self._ledger.complete(connection, block.report.eps_sec + block.report.eps_cor)
             connection.execute(insert(blocks).values(row | {"created_s": int(self._clock.now(connection))}))
 
@@ -113,13 +113,14 @@ class BlockBooks:
             key = self._refill(connection, prepared, key)
             if prepared.refill_alice or prepared.refill_bob:
                 self._pads.relock(connection)
+            self._pads.drop_early(connection)
             count = self._cut(connection, prepared, key)
             connection.execute(update(blocks).where(blocks.c.number == number).values(sealed=None, units=count))
 
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         with self._database.transaction() as connection:
-            connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+            self._drop_prepared(connection)
 
     @property
     def committed(self) -> int:
@@ -144,6 +145,10 @@ class BlockBooks:
         """Where the keys of these blocks came from, by block number; within a transaction of the caller."""
         rows = connection.execute(select(blocks).where(blocks.c.number.in_(sorted(numbers))))
         return {row.number: _provenance(row) for row in rows}
+
+    def _drop_prepared(self, connection: Connection) -> None:
+        connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+        self._pads.forget_early(connection)
 
     def _refill(self, connection: Connection, row: Row[Any], key: bytes) -> bytes:
         """Turn the front of the key into pads; what remains of it."""

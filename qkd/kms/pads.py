@@ -28,6 +28,7 @@ DEFAULT_RESERVE = 32
 # Where more than so many times the reserve is left after a refill, a released reserve is locked again.
 _RELOCK = 2
 _RELEASED = "reserve_released"
+_EARLY = "early pad "
 
 _insert_pad = insert(pads)
 
@@ -164,7 +165,7 @@ class PadQueues:
             AuthenticationError: the number was used before or is more than 256 ahead.
             KeyExhausted: it lies beyond the stock, or none is left outside the reserve.
         """
-        self._check_peer(sender)
+        self.check_peer(sender)
         with self._database.transaction() as connection:
             marks = _read_marks(connection, sender)
             if not marks.next <= number <= marks.next + MOST_AHEAD:
@@ -195,7 +196,7 @@ class PadQueues:
         Raises:
             LocalProtocolError: `sender` is this node, or the pad was not handed out.
         """
-        self._check_peer(sender)
+        self.check_peer(sender)
         name = sender.value
         with self._database.transaction() as connection:
             marks = _read_marks(connection, sender)
@@ -245,7 +246,44 @@ class PadQueues:
             connection.execute(_insert_pad, rows)
             connection.execute(update(senders).where(senders.c.sender == name).values(end=end + len(rows)))
 
-    def _check_peer(self, sender: Role) -> None:
+    # Pads that a prepared block will bring and that Alice's settling tag named already; see qkd.kms.settling.
+
+    def end(self, connection: Connection, sender: Role) -> int:
+        """The number that the sender's next refill will begin with."""
+        return _read_marks(connection, sender).end
+
+    def burn_early(self, connection: Connection, number: int) -> None:
+        """Note that this pad of Alice's must not get into the stock."""
+        connection.execute(insert(meta).values(name=f"{_EARLY}{number}", value=b"1"))
+
+    def burnt_early(self, connection: Connection) -> set[int]:
+        """The numbers noted."""
+        names = connection.scalars(select(meta.c.name).where(meta.c.name.startswith(_EARLY)))
+        return {int(name.removeprefix(_EARLY)) for name in names}
+
+    def drop_early(self, connection: Connection) -> None:
+        """The block was committed: take what was noted out of the stock."""
+        gone = self.burnt_early(connection)
+        connection.execute(delete(pads).where(pads.c.sender == Role.ALICE.value, pads.c.number.in_(gone)))
+        self.forget_early(connection)
+
+    def forget_early(self, connection: Connection) -> None:
+        """The block is gone, and its pads with it."""
+        connection.execute(delete(meta).where(meta.c.name.startswith(_EARLY)))
+
+    def require_early(self, connection: Connection, refill_alice: int, refill_bob: int) -> None:
+        """Refuse a settling tag when of Alice's pads to come none is left but a reserve, had they come already.
+
+        Raises:
+            KeyExhausted: none is.
+        """
+        used = len(self.burnt_early(connection))
+        locks = not _released(connection) and min(refill_alice, refill_bob) >= _RELOCK * self._reserve
+        locked = min(refill_alice - used, self._reserve) if locks else 0
+        _refuse_if_short(PadStock(ordinary=refill_alice - used - locked, locked=locked, used=used), Role.ALICE, 1)
+
+    def check_peer(self, sender: Role) -> None:
+        """Raise LocalProtocolError when `sender` is this node."""
         if sender is self._role:
             raise LocalProtocolError(
                 f"this is {self._role.value}'s store: the peer does not send {sender.value}'s tags"
@@ -258,18 +296,7 @@ class PadQueues:
         return PadStock(ordinary=left - locked, locked=locked, used=marks.end - left)
 
     def _require(self, connection: Connection, sender: Role, count: int) -> None:
-        stock = self._stock(connection, sender)
-        if stock.ordinary < count:
-            raise KeyExhausted(
-                f"{sender.value} has {stock.ordinary} pads left for tags and {count} are needed;"
-                f" {stock.locked} more are a locked reserve",
-                available=stock.ordinary,
-                requested=count,
-                hint="blocks kept failing at their tags: find out who cuts or alters the line, then, with both nodes"
-                " stopped: qkd pads release CONFIG.toml"
-                if stock.locked
-                else "start both ends with new stores and a new pre-shared secret",
-            )
+        _refuse_if_short(self._stock(connection, sender), sender, count)
 
     def _burn(self, connection: Connection, sender: Role, number: int) -> bytes | None:
         """Delete a pad and return its bytes; None if it is gone."""
@@ -278,6 +305,20 @@ class PadQueues:
             delete(pads).where(pads.c.sender == name, pads.c.number == number).returning(pads.c.sealed)
         )
         return None if sealed is None else self._cipher.open("pads", f"{name} {number}", sealed)
+
+
+def _refuse_if_short(stock: PadStock, sender: Role, count: int) -> None:
+    if stock.ordinary < count:
+        raise KeyExhausted(
+            f"{sender.value} has {stock.ordinary} pads left for tags and {count} are needed;"
+            f" {stock.locked} more are a locked reserve",
+            available=stock.ordinary,
+            requested=count,
+            hint="blocks kept failing at their tags: find out who cuts or alters the line, then, with both nodes"
+            " stopped: qkd pads release CONFIG.toml"
+            if stock.locked
+            else "start both ends with new stores and a new pre-shared secret",
+        )
 
 
 def _released(connection: Connection) -> bool:
@@ -291,7 +332,7 @@ def _read_marks(connection: Connection, sender: Role) -> _Marks:
     if row is None:
         raise KeyStoreError(
             "no pre-shared secret is installed",
-            hint="make one with: qkd pki psk, and install it at both nodes",
+            hint="make one with: qkd pki psk, and install it at both nodes; with [bootstrap], let the two meet once",
         )
     return _Marks(row.next, row.end)
 

@@ -22,6 +22,7 @@ from qkd.assumptions.limits import AssumptionLimits
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
 from qkd.errors import (
+    AuthenticationError,
     ClockNotFound,
     EntropyFailed,
     EpsilonBudgetSpent,
@@ -102,6 +103,7 @@ class StationLoop:
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
     _pads: int = field(init=False, default=-1)
     _begun: bool = field(init=False, default=False)
+    _guessed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.station = self._new_station()
@@ -181,7 +183,12 @@ class StationLoop:
     async def _settle(self, line: Line, start: SessionStart, transcript: Transcript) -> None:
         """Finish a block whose acceptance was lost with the last line."""
         steps = confirmation.settle(self.role, start, self.params, self.vault, transcript)
-        await tcp.run(Engine(self.role, steps, transcript), line, None)
+        try:
+            await tcp.run(Engine(self.role, steps, transcript), line, None)
+        except AuthenticationError:
+            # Its pad may have been one inside the prepared block, where nobody counts.
+            self._guessed = True
+            raise
         if start.settles >= 0:
             self.backoff.gained()
             self._pads = self._pads_left()
@@ -235,12 +242,12 @@ class StationLoop:
 
     def _count_loss(self) -> None:
         """Wait before the next line if this one cost something and gave nothing since."""
-        burnt = self._pads >= 0 and self._pads_left() < self._pads
+        burnt = self._guessed or (self._pads >= 0 and self._pads_left() < self._pads)
         if burnt or self._begun:
             wait_s = self.backoff.lost(pads=burnt)
             if wait_s >= 1:
                 log.warning("%s; waiting %.0f s", "a block was lost at its tags" if burnt else "no key", wait_s)
-        self._begun, self._pads = False, -1
+        self._begun, self._guessed, self._pads = False, False, -1
 
     async def _mend_feed(self) -> None:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""
