@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkd.bits import Bits, pack, unpack
-from qkd.errors import KeyTooShort, QberTooHigh
+from qkd.errors import KeyTooShort, QberTooHigh, RemoteProtocolError
 from qkd.exchange.messages import SampleAnswer, SampleRequest
 from qkd.exchange.steps import Steps, receive, send
 from qkd.kernels.split import leave_out
@@ -78,9 +78,11 @@ def alice(block: SiftedBlock, params: SessionParameters, secrets: SecretBits) ->
 
 
 def bob(block: SiftedBlock, params: SessionParameters) -> Steps[Estimate]:
-    """Bob's part: the mirror image; raises the same."""
+    """Bob's part: the mirror image; raises the same, and RemoteProtocolError for a seed of another length."""
     z, x = _strings(block, params)
     request = yield from receive(SampleRequest)
+    if len(request.seed) != SEED_BYTES:
+        raise RemoteProtocolError(f"a seed has {SEED_BYTES} bytes, the peer sent {len(request.seed)}")
     at_z, at_x = _positions(z, "z", params, request.seed), _positions(x, "x", params, request.seed)
     wrong_z, wrong_x = _differing(z[at_z], request.bits_z), _differing(x[at_x], request.bits_x)
     yield from send(SampleAnswer(pack(z[at_z]), pack(x[at_x])))

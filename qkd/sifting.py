@@ -27,7 +27,7 @@ from distribution.monitors.pairs import PairMonitor
 from distribution.states import Basis
 from distribution.units import PS_PER_S, seconds_to_ps
 from qkd.bits import Bits, pack, unpack
-from qkd.errors import ClockNotFound, RemoteProtocolError
+from qkd.errors import ClockNotFound, ParameterError, RemoteProtocolError
 from qkd.exchange.codec import pack_ascending, unpack_ascending
 from qkd.exchange.messages import Bases, Detections, Kept, MoreDetections
 from qkd.exchange.steps import Role, Steps, receive, send
@@ -43,6 +43,9 @@ LAST_PS = np.iinfo(np.int64).max // 4
 ACQUISITION_EPOCHS = (1, 4, 16, 64)
 # How far ahead of her own stream Alice will follow Bob's times: she must not be made to wait for ever.
 MOST_AHEAD_S = 60.0
+# Events of one message, and of all that wait for a clock: what the peer announces must fit into memory.
+MOST_EVENTS = 1 << 24
+MOST_PENDING = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +236,18 @@ def _announce(events: Events, bin_ps: int, ended: bool) -> Detections:
     """Times of an epoch, coarsened and packed."""
     bins = bin_numbers(events.t_ps, bin_ps)
     start = int(bins[0]) if bins.size else 0
+    if len(events) > MOST_EVENTS:
+        raise ParameterError(
+            f"{len(events)} detections in one epoch, a message holds {MOST_EVENTS}", hint="lower epoch_s at both ends"
+        )
     width, deltas = pack_ascending(bins - start)
     return Detections(start, bin_ps, len(events), width, deltas, ended)
 
 
 def _read_kept(answer: Kept, pending: int) -> npt.NDArray[np.int64]:
     """Indices that Alice keeps: ascending, each once, among the pending events."""
+    if answer.count > pending:
+        raise RemoteProtocolError(f"Alice kept {answer.count} of {pending} events")
     index = unpack_ascending(answer.width, answer.deltas, answer.count, largest=pending - 1)
     if np.any(np.diff(index) <= 0):
         raise RemoteProtocolError("Alice kept one of Bob's events twice")
@@ -271,6 +280,8 @@ class _Announced:
         """
         if message.bin_ps != params.bin_ps or abs(message.start_bin) > LAST_PS // message.bin_ps:
             raise RemoteProtocolError(f"detections in bins of {message.bin_ps} ps from bin {message.start_bin}")
+        if message.count > min(MOST_EVENTS, MOST_PENDING - self.t_ps.size):
+            raise RemoteProtocolError(f"Bob announced {message.count} detections at once, {self.t_ps.size} pending")
         bins = unpack_ascending(message.width, message.deltas, message.count, largest=LAST_PS // message.bin_ps)
         t_ps = bin_centres_ps(bins + message.start_bin, message.bin_ps)
         if t_ps.size and t_ps[0] < self.last_ps:

@@ -1,4 +1,7 @@
-"""Every eavesdropper against every monitor, on the real simulator: `python -m tests.attack_table` prints the table.
+"""Every eavesdropper against every monitor, on the real simulator, and with them every attack there is.
+
+`python -m tests.attack_table` prints this table; with `all`, the tables of docs/attacks.md; with `write`, it puts them
+into the document.
 
 Each row is one link, simulated for a second or two, its pairs found from the tags alone, and put before the monitors of
 both stations. A link that changes on the way is two recordings, one after the other.
@@ -6,6 +9,7 @@ both stations. A link that changes on the way is two recordings, one after the o
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 import msgspec
@@ -133,5 +137,18 @@ def markdown(seed: int = 1) -> str:
     return "\n".join(lines)
 
 
+def _main(what: list[str]) -> None:
+    if not what:
+        print(markdown())
+        return
+    from tests.attacks import document  # needs the cases above
+
+    if what == ["write"]:
+        document.DOCUMENT.write_text(document.written(document.DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        for make in document.TABLES.values():
+            print(make(), end="\n\n")
+
+
 if __name__ == "__main__":
-    print(markdown())
+    _main(sys.argv[1:])

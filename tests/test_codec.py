@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -47,6 +48,44 @@ def test_the_layout_is_the_documented_one() -> None:
 def test_malformed_packings_are_the_peers_fault(width: int, packed: bytes, count: int) -> None:
     with pytest.raises(RemoteProtocolError):
         unpack_ascending(width, packed, count, largest=2)
+
+
+@given(st.integers(0, 32), st.binary(max_size=40), st.integers(-3, 400), st.integers(-1, 1 << 50))
+def test_no_numbers_make_more_than_an_error(width: int, packed: bytes, count: int, largest: int) -> None:
+    with contextlib.suppress(RemoteProtocolError):
+        values = unpack_ascending(width, packed, count, largest=largest)
+        assert values.size == count
+        assert (np.diff(values) >= 0).all()
+
+
+def test_planes_longer_than_what_is_read_at_once() -> None:
+    """More than 2^16 values, and a quotient longer than 2^19 bits."""
+    values = np.cumsum(np.random.default_rng(2).integers(0, 9, 200_001))
+    values[-1] += 1_500_000
+    width, packed = pack_ascending(values)
+    assert (unpack_ascending(width, packed, values.size, largest=int(values[-1])) == values).all()
+
+
+@pytest.mark.parametrize("width", [-(1 << 63), -1, 0, 5, 32, 255, (1 << 64) - 1])
+@pytest.mark.parametrize("count", [1 << 40, 1 << 63, (1 << 64) - 1, -1, -(1 << 63)])
+def test_absurd_counts_are_refused_before_memory_is_taken(width: int, count: int) -> None:
+    tracemalloc.start()
+    with pytest.raises(RemoteProtocolError):
+        unpack_ascending(width, bytes(1 << 16), count, largest=1 << 54)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 18
+
+
+@pytest.mark.parametrize("tail", [b"\xff" * (1 << 23), b"\x00" * (1 << 23)])
+def test_memory_follows_what_was_announced_not_what_was_sent(tail: bytes) -> None:
+    """8 MiB of ones or zeros after ten values: refused, with an eighth of the memory of all bits at most."""
+    tracemalloc.start()
+    with pytest.raises(RemoteProtocolError):
+        unpack_ascending(0, tail, 10, largest=1 << 54)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 23
 
 
 def test_a_poisson_stream_costs_its_entropy() -> None:

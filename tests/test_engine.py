@@ -97,3 +97,22 @@ def test_tags_are_asked_for_and_fed() -> None:
 def test_a_running_role_has_no_result() -> None:
     with pytest.raises(LocalProtocolError):
         _ = Engine(Role.BOB, answers(), Transcript()).result
+
+
+def test_a_forged_abort_sets_nothing_but_the_figures_of_its_error() -> None:
+    """Not Python's own attributes, not the hint, no infinities; and its words cannot steer a screen."""
+    hostile = dict.fromkeys(("__class__", "args", "__traceback__", "hint", "invented"), 1.0)
+    numbers = {**hostile, "qber_z": 0.25, "qber_x": float("inf"), "limit": float("nan")}
+    engine = Engine(Role.BOB, answers(), Transcript())
+    with pytest.raises(QberTooHigh) as caught:
+        engine.receive(encode(Abort("QberTooHigh", "\x1b[2Jgone\n\u202e" + "x" * 100_000, numbers)))
+    error = caught.value
+    assert vars(error) == {"qber_z": 0.25, "qber_x": None, "limit": None, "hint": ""}
+    assert str(error).startswith("\\x1b[2Jgone\\x0a\\u202ex")
+    assert len(str(error)) < 500
+
+
+def test_an_abort_of_no_class_of_ours_is_a_breach_of_the_rules() -> None:
+    engine = Engine(Role.BOB, answers(), Transcript())
+    with pytest.raises(RemoteProtocolError, match=r"the peer gave up: SystemExit: words"):
+        engine.receive(encode(Abort("SystemExit", "words", {"code": 0.0})))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from qkd import __version__, confirmation
@@ -149,6 +150,27 @@ def test_another_protocol_version_is_refused_with_advice() -> None:
     with pytest.raises(RemoteProtocolError, match="protocol version 0") as caught:
         meet(*vaults(), tamper=older)
     assert "same release" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"parameters": b'{"window_ps":' + b"[" * 100_000 + b"]" * 100_000 + b"}"},
+        {"parameters": b'{"window_ps":' + b"9" * 6000 + b"}"},
+        {"parameters": b'{"\\u001b[2J\\n' + b"x" * 100_000 + b'":1}'},
+        {"parameters": b"\xff"},
+        {"version": 7, "software": "\x1b[2J\n\u202e" + "x" * 100_000},
+    ],
+)
+def test_hostile_words_are_refused_in_one_line_of_plain_text(changed: dict[str, object]) -> None:
+    def hostile(sender: Role, encoded: bytes) -> list[bytes]:
+        return [encode(msgspec.structs.replace(decode(encoded), **changed))] if sender is Role.BOB else [encoded]
+
+    with pytest.raises(RemoteProtocolError) as caught:
+        meet(*vaults(), tamper=hostile)
+    assert str(caught.value).isascii()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
 
 
 def test_two_alices_are_refused() -> None:

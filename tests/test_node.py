@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,34 @@ def test_a_foreign_certificate_gets_no_line_and_the_true_peer_still_does(link: L
         link.start_node("bob")
         link.wait_for("bob", lambda e: e.get("event") == "block", 60)
         assert "Traceback" not in link.said("alice")
+    finally:
+        link.stop()
+
+
+def test_noise_on_the_line_gets_none_and_the_true_peer_still_does(link: LiveLink) -> None:
+    """No TLS, half a greeting of it, and TLS without a certificate: refused; Alice goes on listening."""
+    link.start_source()
+    link.start_node("alice")
+    try:
+        link.wait_for("alice", lambda e: e.get("event") == "ready", 60)
+        where = ("127.0.0.1", link.ports["line"])
+        silent = socket.create_connection(where)
+        for noise in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4, b"\x16\x03\x01\x02\x00\x01", os.urandom(4096)):
+            with socket.create_connection(where) as stranger:
+                stranger.sendall(noise)
+        nobody = ssl.create_default_context(cafile=link.folder / "ca.crt")
+        nobody.check_hostname = False
+        with (
+            socket.create_connection(where) as stranger,
+            contextlib.suppress(ssl.SSLError, ConnectionError),
+            nobody.wrap_socket(stranger) as tls,
+        ):
+            tls.sendall(bytes(4))
+            assert tls.recv(1) == b""
+        link.start_node("bob")
+        link.wait_for("bob", lambda e: e.get("event") == "block", 60)
+        assert "Traceback" not in link.said("alice")
+        silent.close()
     finally:
         link.stop()
 

@@ -170,3 +170,17 @@ def test_asking_for_more_after_the_end_is_refused() -> None:
     params = replace(PARAMS, block_bits=1_000_000)
     with pytest.raises(RemoteProtocolError, match="after the last"):
         sift(params, tamper=alter(Kept, lambda _: MoreDetections()))
+
+
+def test_more_detections_than_memory_should_hold_are_refused_unread() -> None:
+    """A message of 2 MiB that announces 2^24 + 1 events in one bin: well formed, and 128 MiB of times."""
+    count = sifting.MOST_EVENTS + 1
+    message = Detections(0, PARAMS.bin_ps, count, 0, bytes(-(-count // 8)), bytes(-(-count // 8)), ended=False)
+    alice = Engine(Role.ALICE, sifting.alice(Station(2000, FixedBits("alice")), PARAMS), Transcript())
+    with pytest.raises(RemoteProtocolError, match="announced 16777217 detections at once"):
+        alice.receive(encode(message))
+
+
+def test_keeping_more_than_was_announced_is_refused_unread() -> None:
+    with pytest.raises(RemoteProtocolError, match=r"kept 4096 of \d+ events"):
+        sifting._read_kept(Kept(4096, 0, bytes(512), ended=False), 12)

@@ -8,9 +8,10 @@ import struct
 
 import pytest
 
-from qkd.errors import PeerUnreachable
+from qkd.errors import PeerUnreachable, QkdError, RemoteProtocolError
+from qkd.exchange.codec import MAX_MESSAGE_BYTES, decode
 from qkd.exchange.engine import Engine
-from qkd.exchange.messages import CascadeStart, Parities
+from qkd.exchange.messages import Abort, CascadeStart, Parities
 from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.exchange.transcript import Transcript
 from qkd.transport import tcp
@@ -108,3 +109,47 @@ def test_a_live_line_has_measured_something() -> None:
 
     for seconds in asyncio.run(both()):
         assert 0 < seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("sent", "hangs_up", "error", "word"),
+    [
+        (b"\xff\xff\xff\xff", False, RemoteProtocolError, "announces a message of 4294967295 bytes"),
+        (struct.pack(">I", MAX_MESSAGE_BYTES + 1), False, RemoteProtocolError, "announces"),
+        (b"GET / HTTP/1.1\r\n\r\n", False, RemoteProtocolError, "announces a message of 1195725856 bytes"),
+        (b"\x00\x00", True, PeerUnreachable, "hung up"),
+        (b"\x00\x00\x01\x00half of it", True, PeerUnreachable, "hung up"),
+        (b"\x00\x00\x01\x00half of it", False, PeerUnreachable, "silent for 0.2 s"),
+        (struct.pack(">I", MAX_MESSAGE_BYTES), False, PeerUnreachable, "silent"),
+        (b"", False, PeerUnreachable, "silent"),
+    ],
+)
+def test_what_is_no_frame_is_named(sent: bytes, hangs_up: bool, error: type[QkdError], word: str) -> None:
+    """An absurd length is refused before anything is read; half a frame is waited for as long as patience lasts."""
+
+    async def hear() -> None:
+        async def speak(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(sent)
+            await writer.drain()
+            if hangs_up:
+                writer.close()
+
+        server = await asyncio.start_server(speak, "127.0.0.1", 0)
+        line = Line(*await asyncio.open_connection(*server.sockets[0].getsockname()), patience_s=0.2)
+        try:
+            with pytest.raises(error, match=word):
+                await line.receive()
+        finally:
+            await line.close()
+            server.close()
+
+    asyncio.run(hear())
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x00", b"\xc1" * 100, b"\x81\xa4type\xa5Eviln", b"\x91" * 100_000])
+def test_a_frame_that_is_no_message_ends_the_role_and_tells_the_peer(frame: bytes) -> None:
+    engine = Engine(Role.BOB, answers(), Transcript())
+    with pytest.raises(RemoteProtocolError, match="not a message of this protocol"):
+        engine.receive(frame)
+    (told,) = engine.take_outgoing()
+    assert isinstance(decode(told), Abort)

@@ -75,10 +75,15 @@ def _best_width(values: npt.NDArray[np.int64]) -> tuple[int, int]:
 def unpack_ascending(width: int, packed: bytes, count: int, *, largest: int) -> npt.NDArray[np.int64]:
     """Inverse of `pack_ascending`, shape (count,), int64.
 
+    Whatever the peer announces, no more memory is taken than a few times that of `count` values, and none before the
+    numbers fit each other; how many values may come at all is for the caller to check.
+
     Raises:
         RemoteProtocolError: the planes do not give exactly `count` values in 0 .. largest.
     """
-    if not 0 <= width <= MAX_WIDTH or not 0 <= count * (width + 1) <= 8 * len(packed):
+    # Quotients of values up to `largest` add up to no more than largest >> width.
+    most_bits = count * (width + 1) + (max(largest, 0) >> width) + 7 if 0 <= width <= MAX_WIDTH else -1
+    if not 0 <= count * (width + 1) <= 8 * len(packed) <= most_bits:
         raise RemoteProtocolError(f"{count} values with {width}-bit remainders cannot be in {len(packed)} bytes")
     bits = 8 * len(packed)
     words = np.frombuffer(packed + bytes(16 - len(packed) % 8), ">u8").astype(np.uint64)

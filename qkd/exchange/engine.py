@@ -13,13 +13,15 @@ nothing. An Abort from the peer raises the same class here. Any exception that i
 
 from __future__ import annotations
 
+import inspect
+import math
 from typing import Any, Generic, TypeVar
 
 from distribution.tags import TagChunk
 from qkd import errors
 from qkd.errors import LocalProtocolError, ProtocolAborted, QkdError, RemoteProtocolError
 from qkd.exchange.codec import decode, encode
-from qkd.exchange.messages import Abort, Message
+from qkd.exchange.messages import Abort, Message, printable
 from qkd.exchange.steps import Reply, Request, Role, Steps, TagsUntil
 from qkd.exchange.transcript import Transcript
 
@@ -131,13 +133,28 @@ _ABORTS: dict[str, type[ProtocolAborted]] = {
 
 
 def _as_error(message: Abort) -> QkdError:
-    """The peer's abort as an exception of the same class, where it is one that a peer may raise here."""
-    kind = _ABORTS.get(message.reason)
+    """The peer's abort as an exception of the same class, where it is one that a peer may raise here.
+
+    Nobody vouches for an abort: words are shown without what could steer a screen, and of the figures only those that
+    errors of this class have are kept; one that is missing, infinite or no number is None.
+    """
+    kind, text = _ABORTS.get(message.reason), printable(message.text)
     if kind is None:
-        return RemoteProtocolError(f"the peer gave up: {message.reason}: {message.text}")
+        return RemoteProtocolError(f"the peer gave up: {printable(message.reason)}: {text}")
     error = kind.__new__(kind)
-    QkdError.__init__(error, f"{message.text} (the peer's word)")
-    for name, value in message.numbers.items():
-        if name.isidentifier():
-            setattr(error, name, value)
+    QkdError.__init__(error, f"{text} (the peer's word)")
+    for name in _figures(kind):
+        value = message.numbers.get(name, math.nan)
+        setattr(error, name, value if math.isfinite(value) else None)
     return error
+
+
+def _figures(kind: type[ProtocolAborted]) -> list[str]:
+    """The figures that errors of a class carry: the numbers among its constructor's arguments."""
+    if "__init__" not in vars(kind):
+        return []
+    return [name for name, of in inspect.get_annotations(kind.__init__).items() if _is_figure(name, of)]
+
+
+def _is_figure(name: str, annotation: object) -> bool:
+    return name != "return" and str(annotation).split(" ")[0] in ("int", "float")

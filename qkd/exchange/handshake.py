@@ -17,7 +17,7 @@ import msgspec
 from qkd import __version__
 from qkd.block import Beginning, Vault
 from qkd.errors import RemoteProtocolError
-from qkd.exchange.messages import PROTOCOL_VERSION, BootstrapHello, Hello
+from qkd.exchange.messages import PROTOCOL_VERSION, BootstrapHello, Hello, printable
 from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.randomness import SecretBits
 from qkd.session import SessionParameters
@@ -100,7 +100,8 @@ def check_agreement(mine: Hello | BootstrapHello, theirs: Hello | BootstrapHello
     """
     if theirs.version != mine.version:
         raise RemoteProtocolError(
-            f"the peer speaks protocol version {theirs.version} ({theirs.software}), this side {mine.version}",
+            f"the peer speaks protocol version {theirs.version} ({printable(theirs.software)}),"
+            f" this side {mine.version}",
             hint="install the same release at both ends",
         )
     if theirs.role == mine.role:
@@ -119,11 +120,12 @@ def _differences(mine: Hello | BootstrapHello, theirs: Hello | BootstrapHello) -
     """Name the parameters that differ, mine first."""
     try:
         other = msgspec.json.decode(theirs.parameters, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "the session parameters (the peer's are unreadable)"
     own = msgspec.json.decode(mine.parameters, type=dict[str, object])
     names = [name for name in sorted(own | other) if own.get(name) != other.get(name)]
-    return ", ".join(f"{n} (here {own.get(n)!r}, there {other.get(n)!r})" for n in names) or "the session parameters"
+    listed = ", ".join(f"{n} (here {own.get(n)!r}, there {other.get(n)!r})" for n in names)
+    return printable(listed) or "the session parameters"
 
 
 def _agree(from_alice: Hello, from_bob: Hello) -> SessionStart:

@@ -11,6 +11,14 @@ from __future__ import annotations
 import msgspec
 
 PROTOCOL_VERSION = 3
+MOST_SHOWN_CHARACTERS = 400
+
+
+def printable(text: str) -> str:
+    """Words from the line as they may stand on a screen and in a log: one line of plain text, not too long of it."""
+    shown = text[:MOST_SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode()
+    cleaned = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+    return cleaned if len(text) <= MOST_SHOWN_CHARACTERS else cleaned + "..."
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
