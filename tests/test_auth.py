@@ -272,7 +272,7 @@ def test_anything_but_a_tag_is_refused() -> None:
 
 def test_header_layout() -> None:
     """Written out, so that a second implementation can be checked against it."""
-    expected = b"entangled-qkd tag" + b"\0\x02" + b"BA" + bytes(range(16)) + bytes(7) + b"\x07"
+    expected = b"entangled-qkd tag" + b"\0\x03" + b"BA" + bytes(range(16)) + bytes(7) + b"\x07"
     expected += bytes(7) + b"\x19" + CONTEXT.software + bytes(7) + b"\x13" + CONTEXT.parameters + bytes(6) + b"\x01\x02"
     assert auth.header(CONTEXT, Role.BOB, Stage.ACCEPT, 258) == expected
 

@@ -4,6 +4,7 @@ A commit is one transaction: the front of the key becomes pads for Alice, then f
 of the whole key. What is left over after the last whole unit is dropped. Cutting the rest into units, thousands of
 rows, waits until one of them is needed, always in the oldest whole block, so that a link can make key faster than a
 database takes rows; names and owners of units follow from the block alone, so it does not matter to the peer when.
+The first block after a computational beginning gives new hash keys before the pads (`qkd.kms.beginnings`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from qkd.block import PAD_BYTES, SecretBlock
+from qkd.block import PAD_BYTES, RENEWAL_BITS, SecretBlock
 from qkd.errors import LocalProtocolError, ParameterError
 from qkd.exchange.steps import Role
+from qkd.kms.beginnings import Beginnings
 from qkd.kms.cipher import RowCipher
 from qkd.kms.clockmark import ClockMark
 from qkd.kms.database import Database, blocks, is_prepared, is_whole
@@ -48,6 +50,7 @@ class BlockBooks:
         database: the open store.
         cipher: seals prepared keys and units.
         pads: where refills go.
+        beginnings: know whether a block has to replace the keys of the tags.
         unit_bits: length of a unit, a multiple of 8.
         clock: the wall clock.
         ledger: where blocks are charged.
@@ -58,6 +61,7 @@ class BlockBooks:
         database: Database,
         cipher: RowCipher,
         pads: PadQueues,
+        beginnings: Beginnings,
         unit_bits: int,
         clock: ClockMark,
         ledger: EpsilonLedger,
@@ -65,6 +69,7 @@ class BlockBooks:
         self._database = database
         self._cipher = cipher
         self._pads = pads
+        self._beginnings = beginnings
         self._unit_bits = unit_bits
         self._clock = clock
         self._ledger = ledger
@@ -74,7 +79,8 @@ class BlockBooks:
 
         Raises:
             ParameterError: its counts contradict each other.
-            LocalProtocolError: its number is not above that of the last committed block.
+            LocalProtocolError: its number is not above that of the last committed block, or it would not replace the
+                keys of the tags when it must, or would when it must not.
             EpsilonBudgetSpent: it cost more than it was charged when it began, and the budget does not cover that.
             ClockSetBack: the wall clock is behind what the store has seen.
         """
@@ -97,7 +103,9 @@ class BlockBooks:
             committed = _committed(connection)
             if block.number <= committed:
                 raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
-            connection.execute(_drop_prepared)
+            if block.renews != self._beginnings.must_renew(connection):
+                raise LocalProtocolError(f"block {block.number} and this store disagree on replacing the first keys")
+            self._drop_prepared(connection)
             self._ledger.complete(connection, block.report.eps_sec + block.report.eps_cor)
             connection.execute(_insert_block, row | {"created_s": int(self._clock.now(connection))})
 
@@ -115,10 +123,14 @@ class BlockBooks:
                 have = "none" if prepared is None else f"block {prepared.number}"
                 raise LocalProtocolError(f"block {number} was to be committed, {have} is prepared")
             key = self._cipher.open("blocks", str(number), prepared.sealed)
+            if self._beginnings.must_renew(connection):
+                key = self._beginnings.renew(connection, number, key)
             key = self._refill(connection, prepared, key)
             if prepared.refill_alice or prepared.refill_bob:
                 self._pads.relock(connection)
-            count = _unit_bits_of(prepared) // self._unit_bits
+            self._pads.drop_early(connection)
+            renewal_bits = self._beginnings.renewal_bits(connection, number)
+            count = (_unit_bits_of(prepared) - renewal_bits) // self._unit_bits
             state, rest = BlockState.CUT, None
             if count:
                 state = BlockState.WHOLE
@@ -145,7 +157,7 @@ class BlockBooks:
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         with self._database.transaction() as connection:
-            connection.execute(_drop_prepared)
+            self._drop_prepared(connection)
 
     @property
     def committed(self) -> int:
@@ -164,12 +176,16 @@ class BlockBooks:
         """The committed blocks, oldest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(_in_order).all()
-        return [self._stored(row) for row in rows]
+            return [self._stored(row, self._beginnings.renewal_bits(connection, row.number)) for row in rows]
 
     def provenance(self, connection: Connection, numbers: set[int]) -> dict[int, Provenance]:
         """Where the keys of these blocks came from, by block number; within a transaction of the caller."""
         rows = connection.execute(_clear.where(blocks.c.number.in_(sorted(numbers))))
         return {row.number: _provenance(row) for row in rows}
+
+    def _drop_prepared(self, connection: Connection) -> None:
+        connection.execute(_drop_prepared)
+        self._pads.forget_early(connection)
 
     def _refill(self, connection: Connection, row: Row[Any], key: bytes) -> bytes:
         """Turn the front of the key into pads; what remains of it."""
@@ -191,8 +207,9 @@ class BlockBooks:
         ]
         connection.exec_driver_sql(_INSERT_UNIT, rows)
 
-    def _stored(self, row: Row[Any]) -> StoredBlock:
+    def _stored(self, row: Row[Any], renewal_bits: int) -> StoredBlock:
         source = _provenance(row)
+        for_units = _unit_bits_of(row) - renewal_bits
         return StoredBlock(
             number=row.number,
             session_id=source.session_id,
@@ -200,8 +217,8 @@ class BlockBooks:
             simulated=source.simulated,
             label=source.label,
             bits=row.bits,
-            refill_bits=row.bits - _unit_bits_of(row),
-            dropped_bits=_unit_bits_of(row) - row.units * self._unit_bits,
+            refill_bits=row.bits - for_units,
+            dropped_bits=for_units - row.units * self._unit_bits,
             units=row.units,
             delivered=row.delivered,
             void=row.void,
@@ -220,14 +237,14 @@ def _check(block: SecretBlock) -> None:
         raise ParameterError(f"the session id has {len(block.session_id)} bytes, it must have {SESSION_ID_BYTES}")
     if len(block.key) != (block.bits + 7) // 8:
         raise ParameterError(f"a key of {block.bits} bits came in {len(block.key)} bytes")
-    if min(block.refill_alice, block.refill_bob) < 0 or _unit_bits_of(block) < 0:
+    if min(block.refill_alice, block.refill_bob) < 0 or _unit_bits_of(block) < RENEWAL_BITS * block.renews:
         raise ParameterError(
             f"refills of {block.refill_alice} and {block.refill_bob} pads do not fit {block.bits} bits of key"
         )
 
 
 def _unit_bits_of(block: SecretBlock | Row[Any]) -> int:
-    """Bits of a block that remain for applications."""
+    """Bits of a block that remain behind its pads: for applications, but for what new hash keys take."""
     return int(block.bits - 8 * PAD_BYTES * (block.refill_alice + block.refill_bob))
 
 

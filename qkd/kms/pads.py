@@ -28,6 +28,7 @@ DEFAULT_RESERVE = 32
 # Where more than so many times the reserve is left after a refill, a released reserve is locked again.
 _RELOCK = 2
 _RELEASED = "reserve_released"
+_EARLY = "early pad "
 
 # Every tag runs these, so they go straight to the driver.
 _READ = """
@@ -114,17 +115,22 @@ class PadQueues:
                 hint="make one with: qkd pki psk --out FILE, and carry it to both nodes",
             )
         fingerprint = self._cipher.fingerprint("pre_shared", data)
-        chunks = [data[i : i + PAD_BYTES] for i in range(0, len(data) - PAD_BYTES + 1, PAD_BYTES)]
         with self._database.transaction() as connection:
             known = connection.scalar(select(meta.c.value).where(meta.c.name == "pre_shared"))
             if known is not None:
                 _check_same_secret(known, fingerprint)
                 return
+            _check_not_begun(connection)
             connection.execute(insert(meta).values(name="pre_shared", value=fingerprint))
-            for place, sender in enumerate((Role.ALICE, Role.BOB)):
-                sealed = self._cipher.seal("senders", sender.value, chunks[place])
-                connection.execute(insert(senders).values(sender=sender.value, hash_key=sealed, next=0, end=0))
-                self.append(connection, sender, chunks[2 + place :: 2])
+            self.deal(connection, data)
+
+    def deal(self, connection: Connection, data: bytes) -> None:
+        """Fill the queues of both senders, which must not exist, within a transaction of the caller."""
+        chunks = [data[i : i + PAD_BYTES] for i in range(0, len(data) - PAD_BYTES + 1, PAD_BYTES)]
+        for place, sender in enumerate((Role.ALICE, Role.BOB)):
+            sealed = self._cipher.seal("senders", sender.value, chunks[place])
+            connection.execute(insert(senders).values(sender=sender.value, hash_key=sealed, next=0, end=0))
+            self.append(connection, sender, chunks[2 + place :: 2])
 
     def hash_key(self, sender: Role) -> bytes:
         """The 16-byte hash key r of the tags that `sender` sends.
@@ -177,7 +183,7 @@ class PadQueues:
             AuthenticationError: the number was used before or is more than 256 ahead.
             KeyExhausted: it lies beyond the stock, or none is left outside the reserve.
         """
-        self._check_peer(sender)
+        self.check_peer(sender)
         with self._database.transaction() as connection:
             marks = _read(connection, sender)
             if not marks.next <= number <= marks.next + MOST_AHEAD:
@@ -208,7 +214,7 @@ class PadQueues:
         Raises:
             LocalProtocolError: `sender` is this node, or the pad was not handed out.
         """
-        self._check_peer(sender)
+        self.check_peer(sender)
         name = sender.value
         with self._database.transaction() as connection:
             marks, raw = _read(connection, sender), driver(connection)
@@ -229,11 +235,14 @@ class PadQueues:
     def release(self) -> dict[Role, int]:
         """Let tags take the reserve, until refills have brought the stock back; how many pads of each that adds."""
         with self._database.transaction() as connection:
-            states = {sender: _read(connection, sender) for sender in Role}
-            locked = {sender: state.stock(self._reserve).locked for sender, state in states.items()}
-            if not any(state.released for state in states.values()):
-                connection.execute(insert(meta).values(name=_RELEASED, value=b"1"))
+            locked = {sender: _read(connection, sender).stock(self._reserve).locked for sender in Role}
+            self.unlock(connection)
         return locked
+
+    def unlock(self, connection: Connection) -> None:
+        """The same within a transaction of the caller."""
+        if not _released(connection):
+            connection.execute(insert(meta).values(name=_RELEASED, value=b"1"))
 
     def relock(self, connection: Connection) -> None:
         """Lock the reserve again if both senders have twice as many pads; within a transaction of the caller."""
@@ -253,25 +262,51 @@ class PadQueues:
             connection.execute(_insert_pad, rows)
             connection.execute(_move_end, {"whose": name, "to": end + len(rows)})
 
-    def _check_peer(self, sender: Role) -> None:
+    # Pads that a prepared block will bring and that Alice's settling tag named already; see qkd.kms.settling.
+
+    def end(self, connection: Connection, sender: Role) -> int:
+        """The number that the sender's next refill will begin with."""
+        return _read(connection, sender).end
+
+    def burn_early(self, connection: Connection, number: int) -> None:
+        """Note that this pad of Alice's must not get into the stock."""
+        connection.execute(insert(meta).values(name=f"{_EARLY}{number}", value=b"1"))
+
+    def burnt_early(self, connection: Connection) -> set[int]:
+        """The numbers noted."""
+        names = connection.scalars(select(meta.c.name).where(meta.c.name.startswith(_EARLY)))
+        return {int(name.removeprefix(_EARLY)) for name in names}
+
+    def drop_early(self, connection: Connection) -> None:
+        """The block was committed: take what was noted out of the stock."""
+        gone = self.burnt_early(connection)
+        connection.execute(delete(pads).where(pads.c.sender == Role.ALICE.value, pads.c.number.in_(gone)))
+        self.forget_early(connection)
+
+    def forget_early(self, connection: Connection) -> None:
+        """The block is gone, and its pads with it."""
+        connection.execute(delete(meta).where(meta.c.name.startswith(_EARLY)))
+
+    def require_early(self, connection: Connection, refill_alice: int, refill_bob: int) -> None:
+        """Refuse a settling tag when of Alice's pads to come none is left but a reserve, had they come already.
+
+        Raises:
+            KeyExhausted: none is.
+        """
+        used = len(self.burnt_early(connection))
+        locks = not _released(connection) and min(refill_alice, refill_bob) >= _RELOCK * self._reserve
+        locked = min(refill_alice - used, self._reserve) if locks else 0
+        _refuse_if_short(PadStock(ordinary=refill_alice - used - locked, locked=locked, used=used), Role.ALICE, 1)
+
+    def check_peer(self, sender: Role) -> None:
+        """Raise LocalProtocolError when `sender` is this node."""
         if sender is self._role:
             raise LocalProtocolError(
                 f"this is {self._role.value}'s store: the peer does not send {sender.value}'s tags"
             )
 
     def _require(self, state: _Sender, sender: Role, count: int) -> None:
-        stock = state.stock(self._reserve)
-        if stock.ordinary < count:
-            raise KeyExhausted(
-                f"{sender.value} has {stock.ordinary} pads left for tags and {count} are needed;"
-                f" {stock.locked} more are a locked reserve",
-                available=stock.ordinary,
-                requested=count,
-                hint="blocks kept failing at their tags: find out who cuts or alters the line, then, with both nodes"
-                " stopped: qkd pads release CONFIG.toml"
-                if stock.locked
-                else "start both ends with new stores and a new pre-shared secret",
-            )
+        _refuse_if_short(state.stock(self._reserve), sender, count)
 
     def _burn(self, connection: Connection, sender: Role, number: int) -> bytes | None:
         """Delete a pad and return its bytes; None if it is gone."""
@@ -280,12 +315,30 @@ class PadQueues:
         return None if row is None else self._cipher.open("pads", f"{name} {number}", row[0])
 
 
+def _refuse_if_short(stock: PadStock, sender: Role, count: int) -> None:
+    if stock.ordinary < count:
+        raise KeyExhausted(
+            f"{sender.value} has {stock.ordinary} pads left for tags and {count} are needed;"
+            f" {stock.locked} more are a locked reserve",
+            available=stock.ordinary,
+            requested=count,
+            hint="blocks kept failing at their tags: find out who cuts or alters the line, then, with both nodes"
+            " stopped: qkd pads release CONFIG.toml"
+            if stock.locked
+            else "start both ends with new stores and a new pre-shared secret",
+        )
+
+
+def _released(connection: Connection) -> bool:
+    return connection.scalar(select(meta.c.value).where(meta.c.name == _RELEASED)) is not None
+
+
 def _read(connection: Connection, sender: Role) -> _Sender:
     row = driver(connection).execute(_READ, (_RELEASED, sender.value)).fetchone()
     if row is None:
         raise KeyStoreError(
             "no pre-shared secret is installed",
-            hint="make one with: qkd pki psk, and install it at both nodes",
+            hint="make one with: qkd pki psk, and install it at both nodes; with [bootstrap], let the two meet once",
         )
     return _Sender(*row)
 
@@ -295,4 +348,12 @@ def _check_same_secret(known: bytes, fingerprint: bytes) -> None:
         raise KeyStoreError(
             "another pre-shared secret is installed in this store already",
             hint="a store keeps its first secret for life; for a new one make a new store, at both nodes",
+        )
+
+
+def _check_not_begun(connection: Connection) -> None:
+    if connection.scalar(select(senders.c.sender).limit(1)) is not None:
+        raise KeyStoreError(
+            "this store's link began with signing keys, not with a pre-shared file",
+            hint="keep [bootstrap] in the configuration, or make a new store at both nodes",
         )
