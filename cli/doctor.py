@@ -14,6 +14,8 @@ import click
 
 from cli import output
 
+NOISE_DEVICE = "/dev/hwrng"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -92,6 +94,21 @@ def _entropy() -> Finding:
     return Finding("entropy", True, "the system's generator is ready")
 
 
+def _noise() -> Finding:
+    """A hardware generator is optional; one that is there and broken is worth knowing before a station names it."""
+    from qkd.errors import QkdError
+    from qkd.node.config import RandomnessConfig
+    from qkd.node.noise import open_secrets
+
+    if not os.access(NOISE_DEVICE, os.R_OK):
+        return Finding("noise device", True, f"no {NOISE_DEVICE} that can be read (none is needed)")
+    try:
+        open_secrets(Path(NOISE_DEVICE), RandomnessConfig().claim)
+    except QkdError as error:
+        return Finding("noise device", False, str(error), "do not name it as randomness.device")
+    return Finding("noise device", True, f"{NOISE_DEVICE} passes the start-up health test")
+
+
 def _disk() -> Finding:
     import tempfile
 
@@ -133,6 +150,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _drivers,
     _cache,
     _entropy,
+    _noise,
     _disk,
     _loopback,
 )

@@ -1,4 +1,4 @@
-"""`qkd pki`: certificates for key managers and applications, and the secret for the first authentication."""
+"""`qkd pki`: certificates for key managers and applications, and what a link's first authentication needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from cli import output
+from qkd.exchange.identity import fingerprint
 from qkd.kms import pki
+from qkd.kms.identities import ALGORITHM, create_identity, is_public_key, load_public
 from qkd.kms.secretfile import create_secret_file
 
 _PATH = click.Path(path_type=Path)
@@ -70,11 +72,14 @@ def issue(folder: Path, kme: str | None, sae: str | None, hosts: tuple[str, ...]
 @click.argument("certificate", metavar="CERT", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(certificate: Path, as_json: bool) -> None:
-    """Who a certificate belongs to, until when, and its fingerprint.
+    """Who a certificate belongs to, until when, and its fingerprint; of a public key from `qkd pki identity`, that.
 
     \b
     Example:  qkd pki init pki && qkd pki show pki/ca.crt
     """
+    if is_public_key(certificate):
+        _show_identity(certificate, as_json)
+        return
     info = pki.describe(certificate)
     fields = {
         "kind": info.kind,
@@ -105,3 +110,28 @@ def psk(out: Path, nbytes: int) -> None:
     create_secret_file(out, nbytes)
     click.echo(out)
     output.say(f"{nbytes} secret bytes; whoever reads this file can pose as either node")
+
+
+@command.command("identity")
+@click.option("--out", metavar="FILE", type=_PATH, required=True, help="Where to; neither FILE nor FILE.pub may exist.")
+def make_identity(out: Path) -> None:
+    """Make a station's signing key (ML-DSA-87): FILE for itself (mode 0600), FILE.pub to be carried to the peer.
+
+    Two stations that hold each other's FILE.pub begin their link without a pre-shared file; see [bootstrap] in
+    `qkd config show`. Carry FILE.pub over a path you trust, or compare fingerprints over one.
+
+    \b
+    Example:  qkd pki identity --out alice.id
+    """
+    files = create_identity(out)
+    click.echo(files.private)
+    click.echo(files.public)
+    output.say(f"fingerprint {files.fingerprint_sha256}; whoever reads {out} can pose as this station")
+
+
+def _show_identity(path: Path, as_json: bool) -> None:
+    fields = {"kind": "identity", "algorithm": ALGORITHM, "fingerprint_sha256": fingerprint(load_public(path)).hex()}
+    if as_json:
+        output.emit("qkd.pki.show.v1", fields)
+    else:
+        output.table([*fields.items()])

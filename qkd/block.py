@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from qkd.exchange.steps import Role
@@ -17,6 +18,33 @@ from qkd.session import BlockReport
 PAD_BYTES = 16
 # How far the peer's pad number may jump: sessions that broke off burnt pads that we never heard of.
 MOST_AHEAD = 256
+# Two hash keys at the front of a block that replaces them.
+RENEWAL_BITS = 2 * 8 * PAD_BYTES
+
+
+class Beginning(Enum):
+    """Where a link's first authentication keys came from.
+
+    After a computational beginning (`qkd.exchange.bootstrap`) the first block that is committed replaces all of them
+    by key of its own, in the commit's transaction: its first 32 bytes become the hash keys of Alice's and of Bob's
+    tags, the pads that are left over are destroyed, and the block's refill is the new stock.
+    """
+
+    PRE_SHARED = "pre-shared"
+    POST_QUANTUM = "ml-kem-1024 + ml-dsa-87"
+
+    @property
+    def computational(self) -> bool:
+        """Whether the first keys rest on an assumption on Eve's computer."""
+        return self is Beginning.POST_QUANTUM
+
+    def claim(self, *, first: bool) -> str:
+        """What a block's label has to say of it; `first` when the block was authenticated by these keys."""
+        if not self.computational:
+            return ""
+        if first:
+            return "; authenticated computationally: ML-KEM-1024 and ML-DSA-87 unbroken while this block was made"
+        return "; the link began with ML-KEM-1024 and ML-DSA-87, unbroken while its first block was made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +61,7 @@ class SecretBlock:
         report: the block's figures, kept as provenance.
         simulated: True when the photons came from a simulator.
         software: what both ends run, as the handshake said; bound into the block's tags.
+        renews: True when the first 32 bytes of `key`, before the pads, become the two hash keys; see `Beginning`.
     """
 
     number: int
@@ -44,6 +73,7 @@ class SecretBlock:
     report: BlockReport
     simulated: bool
     software: bytes = b""
+    renews: bool = False
 
 
 class Vault(Protocol):
@@ -84,6 +114,18 @@ class Vault(Protocol):
         """
         ...
 
+    def settling_keys(self, sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        """What the tag that settles the prepared block is checked with: hash key and the pad that the peer names.
+
+        They are those of `hash_key` and `peer_pad`, unless the block replaces them: Alice, who has committed it, tags
+        under the keys inside, and so they are read from there, under the same rule: the pad is burnt and its eps
+        charged before this returns, and after the commit it is none of the stock.
+
+        Raises:
+            AuthenticationError, KeyExhausted: as `peer_pad`.
+        """
+        ...
+
     def accept_pad(self, sender: Role, number: int) -> None:
         """The tag under this pad of the peer's has verified: he has used all before it, so they go, too."""
         ...
@@ -116,4 +158,22 @@ class Vault(Protocol):
     @property
     def prepared(self) -> int:
         """Number of the prepared block, or -1."""
+        ...
+
+    @property
+    def beginning(self) -> Beginning:
+        """Where the link's first keys came from."""
+        ...
+
+    @property
+    def link_id(self) -> bytes:
+        """32 public bytes that name the keys from `begin`; empty when there are none, or none of use are left."""
+        ...
+
+    def begin(self, secret: bytes, link_id: bytes) -> None:
+        """Install the first keys of a computational beginning, durably, in place of those of an earlier attempt.
+
+        Raises:
+            KeyStoreError: a block was committed already, or the link began with a pre-shared file.
+        """
         ...

@@ -16,9 +16,19 @@ import math
 from dataclasses import replace
 
 from qkd.block import SecretBlock, Vault
-from qkd.exchange.auth import PAD_BITS, Stage, TagContext, check_tag, forgery_probability, header, send_tag
+from qkd.exchange.auth import (
+    PAD_BITS,
+    Stage,
+    TagContext,
+    check_tag,
+    check_tag_under,
+    forgery_probability,
+    header,
+    make_tag,
+    send_tag,
+)
 from qkd.exchange.handshake import SessionStart
-from qkd.exchange.steps import Role, Steps
+from qkd.exchange.steps import Role, Steps, send
 from qkd.exchange.transcript import Transcript
 from qkd.session import SessionParameters
 
@@ -58,7 +68,8 @@ def settle(
 
     It is the block that Bob has prepared: Alice commits a number only after Bob's tag of the same session, which he
     sends after preparing it; and he prepares another block of that number only after a tag of hers over one, which she
-    makes no more once she has committed it.
+    makes no more once she has committed it. If it replaced all keys of the tags, she tags under those inside it, and
+    so Bob checks with them (`Vault.settling_keys`).
 
     Raises:
         AuthenticationError: she did not say it; Bob's block stays prepared.
@@ -71,8 +82,10 @@ def settle(
     if role is Role.ALICE:
         yield from send_tag(vault, role, context, transcript, Stage.SETTLE)
     else:
-        yield from check_tag(vault, role, context, transcript, Stage.SETTLE)
+        number = yield from check_tag_under(vault.settling_keys, role, context, transcript, Stage.SETTLE)
+        # In this order, because the pad may be one that the block brings into the stock.
         vault.commit(start.settles)
+        vault.accept_pad(Role.ALICE, number)
 
 
 def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcript: Transcript) -> Steps[SecretBlock]:
@@ -86,8 +99,10 @@ def alice(block: SecretBlock, params: SessionParameters, vault: Vault, transcrip
     yield from send_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
     yield from check_tag(vault, Role.ALICE, context, transcript, Stage.TRANSCRIPT)
     vault.prepare(block)
+    # Made before the commit, which may replace the keys of all tags: Bob checks it with those that he still holds.
+    accept = make_tag(vault, Role.ALICE, context, transcript, Stage.ACCEPT)
     vault.commit(block.number)
-    yield from send_tag(vault, Role.ALICE, context, transcript, Stage.ACCEPT)
+    yield from send(accept)
     return block
 
 

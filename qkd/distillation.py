@@ -18,7 +18,7 @@ from qkd.assumptions.judge import common_failures
 from qkd.bellkey import bell_key_length, times_as_many
 from qkd.belltest import UNEVEN, Told
 from qkd.bits import pack
-from qkd.block import SecretBlock, Vault
+from qkd.block import RENEWAL_BITS, SecretBlock, Vault
 from qkd.confirmation import TAGS
 from qkd.errors import KeyTooShort, RemoteProtocolError
 from qkd.estimation import Estimate, check_counts
@@ -38,6 +38,8 @@ from qkd.sifting import SiftedBlock
 
 # How many pads of each sender refills aim at, the locked reserve of the store among them.
 PAD_STOCK = 256
+# Pads that a block has to bring which replaces all: four rounds, so that the next may fail three times.
+LEAST_NEW_PADS = {role: 4 * count for role, count in TAGS.items()}
 
 CLAIM = "coherent attacks, entropic uncertainty with the exact hypergeometric tail, trusted detectors"
 
@@ -86,7 +88,10 @@ def alice(
     z, x = lengths(evidence, params)
     seed_z = PaSeed.draw(evidence.verified.z.bits, secrets)
     seed_x = PaSeed.draw(evidence.verified.x.bits, secrets)
-    refill_alice, refill_bob = _refill(vault, z.secret_bits + x.secret_bits)
+    if start.renews(number):
+        refill_alice, refill_bob = _new_stock(z.secret_bits + x.secret_bits, len(evidence.sifted))
+    else:
+        refill_alice, refill_bob = _refill(vault, z.secret_bits + x.secret_bits)
     message = Amplify(seed_z.to_bytes(), seed_x.to_bytes(), z.secret_bits, x.secret_bits, refill_alice, refill_bob)
     yield from send(message)
     return _block(evidence, params, (z, x), (seed_z, seed_x), message, start, number)
@@ -102,7 +107,10 @@ def bob(evidence: Evidence, params: SessionParameters, start: SessionStart, numb
             f" the bound gives {z.secret_bits} + {x.secret_bits}"
         )
     pads = (message.refill_alice, message.refill_bob)
-    if min(pads) < 0 or PAD_BITS * sum(pads) > z.secret_bits + x.secret_bits:
+    renews = start.renews(number)
+    least = (LEAST_NEW_PADS[Role.ALICE], LEAST_NEW_PADS[Role.BOB]) if renews else (0, 0)
+    room = z.secret_bits + x.secret_bits - RENEWAL_BITS * renews
+    if pads[0] < least[0] or pads[1] < least[1] or PAD_BITS * sum(pads) > room:
         raise RemoteProtocolError(f"a refill of {pads[0]} + {pads[1]} pads does not fit the block")
     seed_z = PaSeed.received(evidence.verified.z.bits, message.seed_z)
     seed_x = PaSeed.received(evidence.verified.x.bits, message.seed_x)
@@ -205,6 +213,21 @@ def _refill(vault: Vault, secret_bits: int) -> tuple[int, int]:
     return alice, bob
 
 
+def _new_stock(secret_bits: int, sifted_bits: int) -> tuple[int, int]:
+    """Pads from a block that replaces all keys of the tags: half of it, at most a full stock.
+
+    Raises:
+        KeyTooShort: it cannot pay for the hash keys and the least stock.
+    """
+    least = RENEWAL_BITS + PAD_BITS * sum(LEAST_NEW_PADS.values())
+    if secret_bits < least:
+        raise KeyTooShort.for_renewal(secret_bits, sifted_bits, least)
+    room = max((secret_bits - RENEWAL_BITS) // PAD_BITS // 2, sum(LEAST_NEW_PADS.values()))
+    # Shared out as the tags are, so that neither side's stock ends before the other's.
+    rounds = room // sum(TAGS.values())
+    return min(PAD_STOCK, rounds * TAGS[Role.ALICE]), min(PAD_STOCK, rounds * TAGS[Role.BOB])
+
+
 def _block(
     evidence: Evidence,
     params: SessionParameters,
@@ -219,7 +242,8 @@ def _block(
     key = np.concatenate(
         [amplify(z.bits, found[0].secret_bits, seeds[0]), amplify(x.bits, found[1].secret_bits, seeds[1])]
     )
-    refill_bits = PAD_BITS * (message.refill_alice + message.refill_bob)
+    renews = start.renews(number)
+    refill_bits = PAD_BITS * (message.refill_alice + message.refill_bob) + RENEWAL_BITS * renews
     verdict = judged(evidence.findings, params, two_way=verified.two_way, bell=evidence.bell)
     report = BlockReport(
         block=number,
@@ -249,7 +273,7 @@ def _block(
         auth_bits_refilled=refill_bits,
         eps_sec=params.eps_sec,
         eps_cor=verified.eps_cor,
-        label=label(verdict, params, simulated=start.simulated),
+        label=label(verdict, params, simulated=start.simulated) + start.beginning.claim(first=renews),
         reconciliation=verified.choice.method.value,
         reconciliation_reason=verified.choice.reason,
         leak_model=params.leak_model.value,
@@ -272,4 +296,5 @@ def _block(
         report=report,
         simulated=start.simulated,
         software=start.software,
+        renews=renews,
     )

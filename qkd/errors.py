@@ -9,6 +9,7 @@
     |  +- QberTooHigh  BellTestFailed  ReconciliationFailed  VerificationFailed  KeyTooShort
     |     AssumptionFailed
     +- PeerUnreachable            nobody answers at the other end of the line
+    +- EntropyFailed              the station's noise device broke, or fails its health tests
     +- TagFormatError  ClockNotFound  FeedError            (see distribution.errors)
     +- KeyStoreError              KeyNotFound  KeyExhausted  KeyExpired  NotAuthorised
        +- EpsilonBudgetSpent      the link's life is over: what was to be risked is risked
@@ -27,6 +28,7 @@ __all__ = [
     "BellTestFailed",
     "ClockNotFound",
     "ClockSetBack",
+    "EntropyFailed",
     "EpsilonBudgetSpent",
     "FeedError",
     "KeyExhausted",
@@ -62,6 +64,10 @@ class AuthenticationError(RemoteProtocolError):
 
 class PeerUnreachable(QkdError):
     """Nobody answers at the other end of the line, or the line went down."""
+
+
+class EntropyFailed(QkdError):
+    """The station's noise device broke off or fails its health tests: it hands out no more random bits."""
 
 
 class ProtocolAborted(QkdError):
@@ -140,6 +146,17 @@ class KeyTooShort(ProtocolAborted):
         self.secret_bits = secret_bits
         self.sifted_bits = sifted_bits
         self.least_sifted_bits = least_sifted_bits
+
+    @classmethod
+    def for_renewal(cls, secret_bits: int, sifted_bits: int, least_secret_bits: int) -> KeyTooShort:
+        """The first block of a link cannot pay for the authentication keys that it has to replace."""
+        error = cls(secret_bits, sifted_bits, None)
+        error.args = (
+            f"{sifted_bits} sifted bits give {secret_bits} secret bits; the first block after a computational"
+            f" beginning needs {least_secret_bits} for new authentication keys",
+        )
+        error.hint = "collect a larger first block (session.block_bits), or begin with a pre-shared file"
+        return error
 
 
 class DevicesGiveNoKey(ProtocolAborted):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from qkd.block import MOST_AHEAD, PAD_BYTES, SecretBlock
-from qkd.errors import AuthenticationError, KeyExhausted, LocalProtocolError
+from qkd.block import MOST_AHEAD, PAD_BYTES, RENEWAL_BITS, Beginning, SecretBlock
+from qkd.errors import AuthenticationError, KeyExhausted, KeyStoreError, LocalProtocolError
 from qkd.exchange.steps import Role
 
 
@@ -15,28 +15,47 @@ class MemoryVault:
     """A `Vault` that forgets everything with the process; dealt from a pre-shared secret like the key store.
 
     Attributes:
-        pre_shared: the same bytes at both ends; r of Alice's tags, r of Bob's, then pads in turn.
+        pre_shared: the same bytes at both ends; r of Alice's tags, r of Bob's, then pads in turn. Empty for a link
+            that is to begin by `begin`.
         blocks: the committed blocks.
         eps_spent: what the ledger holds; a vault in memory has no budget and no reserve.
+        beginning: where the first keys came from.
+        link_id: what `begin` was given.
     """
 
     pre_shared: bytes = field(repr=False)
     blocks: list[SecretBlock] = field(default_factory=list, repr=False)
     eps_spent: float = 0.0
+    beginning: Beginning = Beginning.PRE_SHARED
+    link_id: bytes = b""
     _begun: float = 0.0
     _burnt: set[tuple[Role, int]] = field(default_factory=set, repr=False)
     _waiting: SecretBlock | None = field(default=None, repr=False)
+    _hash_keys: dict[Role, bytes] = field(init=False, repr=False)
     _pads: dict[Role, list[bytes]] = field(init=False, repr=False)
     _next: dict[Role, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        chunks = _chunks(self.pre_shared)
+        self._deal(self.pre_shared)
+
+    def _deal(self, secret: bytes) -> None:
+        chunks = _chunks(secret)
+        self._hash_keys = dict(zip((Role.ALICE, Role.BOB), chunks, strict=False))
         self._pads = {Role.ALICE: chunks[2::2], Role.BOB: chunks[3::2]}
         self._next = dict.fromkeys(Role, 0)
+        self._burnt.clear()
+
+    def begin(self, secret: bytes, link_id: bytes) -> None:
+        """See Vault."""
+        if self.blocks or self.pre_shared:
+            raise KeyStoreError("the link has begun already")
+        self._deal(secret)
+        self._waiting = None
+        self.beginning, self.link_id = Beginning.POST_QUANTUM, link_id
 
     def hash_key(self, sender: Role) -> bytes:
         """See Vault."""
-        return _chunks(self.pre_shared[: 2 * PAD_BYTES])[0 if sender is Role.ALICE else 1]
+        return self._hash_keys[sender]
 
     def begin_block(self, eps: float, tags: Mapping[Role, int]) -> None:
         """See Vault."""
@@ -60,6 +79,18 @@ class MemoryVault:
             raise AuthenticationError(f"pad {number} was used before or is too far ahead")
         return self._burn(sender, number, eps)
 
+    def settling_keys(self, sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        """See Vault."""
+        block, first = self._waiting, len(self._pads[sender])
+        if block is None or not self._must_renew:
+            return self.hash_key(sender), self.peer_pad(sender, number, eps)
+        if not 0 <= number - first < block.refill_alice or (sender, number) in self._burnt:
+            raise AuthenticationError(f"pad {number} was used before or is none of the block's")
+        self._burnt.add((sender, number))
+        self.eps_spent += eps
+        keys = _chunks(block.key[: RENEWAL_BITS // 8 + PAD_BYTES * block.refill_alice])
+        return keys[0], keys[2 + number - first]
+
     def accept_pad(self, sender: Role, number: int) -> None:
         """See Vault."""
         self._next[sender] = max(self._next[sender], number + 1)
@@ -79,6 +110,7 @@ class MemoryVault:
     def prepare(self, block: SecretBlock) -> None:
         """See Vault."""
         self.eps_spent += max(0.0, block.report.eps_sec + block.report.eps_cor - self._begun)
+        self.discard()
         self._waiting, self._begun = block, 0.0
 
     def commit(self, number: int) -> None:
@@ -88,14 +120,30 @@ class MemoryVault:
         if self._waiting is None or self._waiting.number != number:
             raise LocalProtocolError(f"block {number} was not prepared")
         block, self._waiting = self._waiting, None
-        pads = _chunks(block.key[: PAD_BYTES * (block.refill_alice + block.refill_bob)])
+        renews = self._must_renew
+        pads = _chunks(block.key[: RENEWAL_BITS // 8 * renews + PAD_BYTES * (block.refill_alice + block.refill_bob)])
+        if renews:
+            self._renew(pads)
+            pads = pads[RENEWAL_BITS // (8 * PAD_BYTES) :]
         self._pads[Role.ALICE] += pads[: block.refill_alice]
         self._pads[Role.BOB] += pads[block.refill_alice : block.refill_alice + block.refill_bob]
         self.blocks.append(block)
 
+    def _renew(self, fresh: list[bytes]) -> None:
+        """New hash keys; the numbers of old pads stay, so that they cannot be used again, their bytes go."""
+        for sender, key in zip((Role.ALICE, Role.BOB), fresh, strict=False):
+            self._hash_keys[sender] = key
+            self._pads[sender] = [b""] * len(self._pads[sender])
+            self._next[sender] = len(self._pads[sender])
+
     def discard(self) -> None:
         """See Vault."""
         self._waiting = None
+        self._burnt = {(sender, number) for sender, number in self._burnt if number < len(self._pads[sender])}
+
+    @property
+    def _must_renew(self) -> bool:
+        return self.beginning.computational and not self.blocks
 
     @property
     def committed(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -252,6 +253,14 @@ def test_every_tag_takes_its_own_pad_until_none_is_left() -> None:
         _tag_of_alice(vault)
 
 
+@pytest.mark.parametrize("cuts", [(), (0,), (1,), (15, 16, 17), (100, 100), (256,)])
+def test_a_message_in_parts_is_the_message(cuts: tuple[int, ...]) -> None:
+    hash_key, pad, message = bytes(range(16)), bytes(range(16, 32)), bytes(i * 7 & 255 for i in range(256))
+    ends = (0, *cuts, len(message))
+    parts = [message[start:end] for start, end in itertools.pairwise(ends)]
+    assert auth.wegman_carter_tag(hash_key, pad, *parts) == poly1305(hash_key, pad, message)
+
+
 def test_anything_but_a_tag_is_refused() -> None:
     vault = _vault()
     steps = auth.check_tag(vault, Role.BOB, CONTEXT, _transcript(), Stage.TRANSCRIPT)
@@ -263,7 +272,7 @@ def test_anything_but_a_tag_is_refused() -> None:
 
 def test_header_layout() -> None:
     """Written out, so that a second implementation can be checked against it."""
-    expected = b"entangled-qkd tag" + b"\0\x02" + b"BA" + bytes(range(16)) + bytes(7) + b"\x07"
+    expected = b"entangled-qkd tag" + b"\0\x03" + b"BA" + bytes(range(16)) + bytes(7) + b"\x07"
     expected += bytes(7) + b"\x19" + CONTEXT.software + bytes(7) + b"\x13" + CONTEXT.parameters + bytes(6) + b"\x01\x02"
     assert auth.header(CONTEXT, Role.BOB, Stage.ACCEPT, 258) == expected
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qkd.errors import QkdError
+from qkd.kms.key import unit_ids
 from tests.live import SAE, LiveLink
 
 KILLS = 20
@@ -50,9 +51,12 @@ class Applications(threading.Thread):
 
 
 def free_units(path: Path) -> set[str]:
-    """IDs of the units that no application has asked for."""
+    """IDs of the units that no application has asked for, cut or in whole blocks."""
     with sqlite3.connect(path) as database:
-        return {row[0] for row in database.execute("SELECT unit_id FROM units WHERE key_id IS NULL")}
+        free = {row[0] for row in database.execute("SELECT unit_id FROM units WHERE key_id IS NULL")}
+        for whole in database.execute("SELECT session_id, number, units FROM blocks WHERE state = 'whole'"):
+            free.update(unit_ids(*whole))
+        return free
 
 
 @pytest.mark.slow
@@ -102,7 +106,7 @@ def assert_same_units(link: LiveLink) -> None:
     numbers = {}
     for role in ("alice", "bob"):
         with sqlite3.connect(link.folder / f"{role}.db") as database:
-            numbers[role] = {r[0] for r in database.execute("SELECT number FROM blocks WHERE sealed IS NULL")}
+            numbers[role] = {r[0] for r in database.execute("SELECT number FROM blocks WHERE state <> 'prepared'")}
     common = numbers["alice"] & numbers["bob"]
     assert len(numbers["alice"] ^ numbers["bob"]) <= 1
     assert common

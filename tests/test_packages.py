@@ -68,21 +68,6 @@ def test_stations_cannot_reach_the_truth() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_no_numpy_generator_reaches_a_key_path() -> None:
-    """Simulation randomness lives in the simulator; of `qkd` only what keeps no key may seed one.
-
-    That is the rehearsal, the benchmarks and the design of codes, which nothing else may import.
-    """
-    for path in (ROOT / "qkd").rglob("*.py"):
-        if path.name != "rehearsal.py" and path.parent.name not in ("benchmarks", "codedesign"):
-            text = path.read_text()
-            assert "qkd.benchmarks" not in text, path
-            assert "import qkd.codedesign" not in text, path
-            assert "from qkd.codedesign" not in text, path
-            assert "default_rng" not in text, path
-            assert "np.random" not in text.replace("np.random.Generator` and never meets a key", ""), path
-
-
 def test_a_full_disk_is_one_line_with_its_place_and_a_hint(tmp_path: Path) -> None:
     """A limit on the size of files stands in for a disk that is full."""
     out = str(tmp_path / "out")

@@ -54,6 +54,7 @@ class TestPreSharedFile:
 
             def __init__(self, store: KeyStore) -> None:
                 self.role, self.identity, self.pre_shared_installed = store.role, store.identity, False
+                self.beginning = store.beginning
 
             def install_pre_shared(self, _data: bytes) -> None:
                 raise Crash

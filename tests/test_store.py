@@ -27,7 +27,7 @@ from qkd.errors import (
 )
 from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
-from qkd.kms.key import Assignment, UnitState, unit_id
+from qkd.kms.key import Assignment, UnitState, unit_id, unit_owner, units_owned
 from qkd.kms.secretfile import create_secret_file, load_secret_file, write_secret_file
 from qkd.kms.store import KeyStore
 from qkd.session import BlockReport
@@ -95,6 +95,14 @@ def counts(store: KeyStore) -> dict[str, int]:
     assert census[UnitState.DELIVERED] == sum(b.delivered for b in store.blocks())
     assert census[UnitState.VOID] == sum(b.void for b in store.blocks())
     return {state.value: count for state, count in census.items() if count}
+
+
+def rows_of(folder: Path, role: Role) -> list[int]:
+    """Of which block each cut unit is, in the order of the cuts, as another connection reads it."""
+    raw = sqlite3.connect(folder / f"{role.value}.db")
+    numbers = [row[0] for row in raw.execute("SELECT block FROM units ORDER BY ordinal")]
+    raw.close()
+    return numbers
 
 
 class TestPads:
@@ -299,6 +307,100 @@ class TestBlocks:
         with pytest.raises(KeyStoreError, match="no pre-shared secret"):
             alice.commit(0)
         assert (alice.prepared, alice.committed) == (0, -1)  # rolled back as a whole
+
+    def test_a_block_is_cut_when_a_unit_is_needed(self, tmp_path):
+        with opened(tmp_path) as alice, opened(tmp_path, Role.BOB) as bob:
+            for store in (alice, bob):
+                for number in range(3):
+                    store.prepare(block(number, 5 * 256))
+                    store.commit(number)
+                assert rows_of(tmp_path, store.role) == []
+                assert counts(store) == {"available": 15}
+                assert store.pool_bits() == 15 * 256
+            assert (alice.stored_key_count(), bob.stored_key_count()) == (9, 6)
+            assert (alice.stored_key_count(512), bob.stored_key_count(600)) == (4, 2)
+            alice.reserve(ALICE_APP, (BOB_APP,), 3, 256)  # as many as the first block has of hers
+            assert rows_of(tmp_path, Role.ALICE) == [0] * 5
+            alice.reserve(ALICE_APP, (BOB_APP,), 1, 256)
+            assert rows_of(tmp_path, Role.ALICE) == [0] * 5 + [1] * 5
+            assert counts(alice) == {"available": 11, "reserved": 4}
+            with pytest.raises(KeyExhausted) as short:
+                alice.reserve(ALICE_APP, (BOB_APP,), 6, 256)
+            assert (short.value.available, short.value.requested) == (5, 6)
+            assert rows_of(tmp_path, Role.ALICE) == [0] * 5 + [1] * 5  # in vain is not worth a cut
+            assert [b.units for b in alice.blocks()] == [5, 5, 5]
+            assert [alice.cut_oldest(), alice.cut_oldest()] == [5, 0]  # ahead of need
+            assert counts(alice) == {"available": 11, "reserved": 4}
+
+    def test_blocks_go_in_order_whoever_makes_them_cut(self, tmp_path):
+        with opened(tmp_path) as alice, opened(tmp_path, Role.BOB) as bob:
+            for number in range(4):
+                for store in (alice, bob):
+                    store.prepare(block(number, 4 * 256))
+                    store.commit(number)
+            made = alice.reserve(ALICE_APP, (BOB_APP,), 5, 256)
+            assert [a.key_id for a in made] == [unit_id(SESSION, n, i) for n in range(3) for i in (0, 2)][:5]
+            bob.assign(made[4:])  # in block 2: blocks 0 and 1 are cut before it
+            assert rows_of(tmp_path, Role.BOB) == [0] * 4 + [1] * 4 + [2] * 4
+            theirs = bob.reserve(BOB_APP, (ALICE_APP,), 8, 256)
+            assert [a.key_id for a in theirs] == [unit_id(SESSION, n, i) for n in range(4) for i in (1, 3)]
+            alice.assign(theirs)
+            bob.assign(made)
+            mine = alice.deliver_reserved([a.key_id for a in made])
+            assert bob.deliver_assigned([a.key_id for a in made], BOB_APP) == mine
+            for number, key in zip([0, 0, 1, 1, 2], mine, strict=True):
+                assert key.key in (material(number, 32), material(number, 96)[64:])
+
+    def test_names_that_nobody_has_cost_one_cut_each_block(self, pair, tmp_path):
+        _, bob = pair
+        bob.prepare(block(1, 3 * 256))
+        bob.commit(1)
+        unknown = Assignment("0" * 36, ("0" * 36,), 256, ALICE_APP, (BOB_APP,))
+        written = []
+        for _ in range(3):
+            with pytest.raises(KeyNotFound):
+                bob.assign([unknown])
+            written.append(rows_of(tmp_path, Role.BOB))
+        assert written == [[0] * 20 + [1] * 3] * 3  # the cuts stay although the request was refused
+        assert counts(bob) == {"available": 23}
+
+    def test_a_taken_unit_makes_nobody_cut(self, pair, tmp_path):
+        alice, bob = pair
+        (a,) = alice.reserve(ALICE_APP, (BOB_APP,), 1, 256)
+        bob.assign([a])
+        bob.prepare(block(1))
+        bob.commit(1)
+        bob.assign([a])
+        with pytest.raises(KeyNotFound):
+            bob.assign([replace(a, slaves=(OTHER_APP,))])
+        assert rows_of(tmp_path, Role.BOB) == [0] * 20
+
+    def test_discard_leaves_whole_blocks(self, tmp_path):
+        with opened(tmp_path) as store:
+            store.prepare(block(0))
+            store.commit(0)
+            store.prepare(block(1))
+            store.discard()
+            assert (store.committed, store.prepared) == (0, -1)
+        with opened(tmp_path) as store:
+            store.prepare(block(2))
+            assert counts(store) == {"available": 20}
+            (a,) = store.reserve(ALICE_APP, (BOB_APP,), 1, 256)
+            assert store.deliver_reserved([a.key_id])[0].key == material(0, 32)
+            store.discard()
+            assert counts(store) == {"available": 19, "delivered": 1}
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 7])
+    def test_owners_of_whole_and_cut_blocks_are_the_same(self, alice, bob, count):
+        for store in (alice, bob):
+            store.prepare(block(0, 256 * count + 255))
+            store.commit(0)
+            whole = store.stored_key_count()
+            assert whole == sum(unit_owner(index) is store.role for index in range(count))
+            assert whole == units_owned(store.role, count)
+            with pytest.raises(KeyNotFound):
+                store.assign([Assignment("0" * 36, ("0" * 36,), 256, ALICE_APP, (BOB_APP,))])
+            assert store.stored_key_count() == whole
 
     def test_block_too_short_for_a_unit(self, alice):
         alice.prepare(block(0, 255))
@@ -699,16 +801,25 @@ class TestTrouble:
             store.install_pre_shared(SECRET)
             store.prepare(block(0))
             store.commit(0)
+            store.reserve(ALICE_APP, (BOB_APP,), 1, 256)
+            for number in (1, 2):
+                store.prepare(block(number))
+                store.commit(number)
         with sqlite3.connect(tmp_path / "alice.db") as raw:
+            other = "(SELECT sealed FROM blocks AS b WHERE b.number = 2)"
+            raw.execute(f"UPDATE blocks SET sealed = {other} WHERE number = 1")
             raw.execute(
                 "UPDATE units SET sealed = (SELECT sealed FROM units AS u WHERE u.ordinal = 3) WHERE ordinal = 1"
             )
             raw.execute("UPDATE pads SET sealed = zeroblob(44) WHERE number = 0")
         raw.close()
         with opened(tmp_path) as store:
-            (a,) = store.reserve(ALICE_APP, (BOB_APP,), 1, 256)
+            (a,) = store.reserved()
             with pytest.raises(KeyStoreError, match="does not open"):
                 store.deliver_reserved([a.key_id])
+            with pytest.raises(KeyStoreError, match="blocks 1 units does not open"):
+                store.reserve(ALICE_APP, (BOB_APP,), 10, 256)
+            assert store.stored_key_count() == 9 + 20  # undone as a whole
             with pytest.raises(KeyStoreError, match="does not open"):
                 store.take_pad(Role.ALICE, EPS)
 
@@ -732,10 +843,12 @@ class TestSecrecy:
         sealed = _column(tmp_path, "SELECT sealed FROM blocks")
         with opened(tmp_path) as store:
             store.commit(0)
+        sealed += _column(tmp_path, "SELECT sealed FROM blocks")
+        with opened(tmp_path) as store:
             store.reserve(ALICE_APP, (BOB_APP,), 10, 256)
         sealed += _column(tmp_path, "SELECT sealed FROM units WHERE key_id NOT NULL")
         sealed += _column(tmp_path, "SELECT sealed FROM pads WHERE sender = 'alice' AND number < 3")
-        assert len(sealed) == 14
+        assert len(sealed) == 15
         with opened(tmp_path) as store:
             made = [a.key_id for a in store.reserved()]
             store.deliver_reserved(made[:5])

@@ -13,7 +13,10 @@ What the figures mean:
 * Sifted bits go in where the case says so: stage SIFTING is then nothing. The case "from tags" starts with the tags of
   both stations in memory and Bob's clock known, and so has grouping of clicks, the messages of sifting, clock
   following, matching and the monitors in it; making the tags is not counted.
-* Stores are key stores on disk, or vaults in memory, with a full reserve of pads.
+* Stores are key stores on disk, or vaults in memory, with a full reserve of pads. Released means committed: both
+  stores give the block's key to whoever asks from then on. A block rests in one piece until somebody does; cutting it
+  into units is then work of the request and not in the speed. What it costs stands in a row of its own, processor time
+  of both stores a block, with the speed that the headline would have if every block were cut at once (`mbit_per_s`).
 * The reference is SHA-256 of zero bytes by one core in the same run: it says in which state the machine was.
 
 One block of each case goes first and is not counted: it compiles, fills caches and makes the handshake.
@@ -55,6 +58,7 @@ from qkd.sifting import SiftedBlock
 from qkd.station import Station
 from qkd.testing import MemoryVault
 
+CUT_CASE = "units cut on demand, both stores on disk, a block"
 LEAST_BITS, MOST_BITS = 20_000, 1 << 26
 # A recording holds so many epochs more than a block, because it must not end with it.
 _SPARE_EPOCHS = 3
@@ -166,11 +170,21 @@ class CaseSpeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutTime:
+    """One block cut into units at both stores: processor and wall time, s, and how many units at each."""
+
+    cpu_s: float
+    wall_s: float
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpeed:
     """All cases of a run; the first one is the headline."""
 
     setup: Setup
     cases: tuple[CaseSpeed, ...]
+    cuts: tuple[CutTime, ...]
     reference_mbit_per_s: float
 
     def fields(self) -> dict[str, Any]:
@@ -184,12 +198,29 @@ class PipelineSpeed:
             "mbit_per_s": head.mbit_per_s,
             "reference_mbit_per_s": self.reference_mbit_per_s,
         }
-        kept = ("wall_mbit_per_s", "stages", "watched_s")
-        details = head.details()
-        return fixed | {name: details[name] for name in kept} | {"rows": [row.fields() for row in self.rows()]}
+        details = {name: head.details()[name] for name in ("wall_mbit_per_s", "stages", "watched_s")}
+        return fixed | details | {"rows": [row.fields() for row in self.rows()]}
 
     def rows(self) -> list[Row]:
-        """One a case."""
+        """One a case, and what cutting costs."""
+        return [*self._case_rows(), self._cut_row()]
+
+    def _cut_row(self) -> Row:
+        cpu_s = statistics.median(cut.cpu_s for cut in self.cuts)
+        return Row(
+            case=CUT_CASE,
+            value=1e3 * cpu_s,
+            unit="ms",
+            details={
+                "wall_ms": 1e3 * statistics.median(cut.wall_s for cut in self.cuts),
+                "units": self.cuts[-1].units,
+                "mbit_per_s": statistics.median(
+                    block.sifted_bits / (block.cpu_s + cpu_s) * 1e-6 for block in self.cases[0].alone
+                ),
+            },
+        )
+
+    def _case_rows(self) -> list[Row]:
         return [
             Row(
                 case=case.name,
@@ -222,12 +253,25 @@ def measure(setup: Setup) -> PipelineSpeed:
             for i, case in enumerate(cases):
                 alone[i].append(case.block(rng))
                 seen[i].append(case.block(rng, StageClock()))
+        cuts = _cut_times(cases[0])
     speeds = [
         CaseSpeed(name=case.name, alone=tuple(one), watched=tuple(two))
         for case, one, two in zip(cases, alone, seen, strict=True)
     ]
     reference = 8 * _REFERENCE_BYTES / statistics.median(reference_s) * 1e-6
-    return PipelineSpeed(setup=setup, cases=tuple(speeds), reference_mbit_per_s=reference)
+    return PipelineSpeed(setup=setup, cases=tuple(speeds), cuts=cuts, reference_mbit_per_s=reference)
+
+
+def _cut_times(case: _Case) -> tuple[CutTime, ...]:
+    """Every block of the case cut at both nodes, oldest first, as an application's first request would."""
+    stores = [vault for vault in case.vaults if isinstance(vault, KeyStore)]
+    times = []
+    for _ in stores[0].blocks():
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        units = [store.cut_oldest() for store in stores]
+        cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+        times.append(CutTime(cpu_s=cpu_s, wall_s=wall_s, units=units[0]))
+    return tuple(times)
 
 
 def _reference_s() -> float:
@@ -247,6 +291,7 @@ class _Case:
 
     def __init__(self, name: str, params: SessionParameters, vaults: Vaults, feed: Feed) -> None:
         self.name = name
+        self.vaults = vaults
         self._feed = feed
         secrets = OperatingSystemBits()
         alice, bob = (Side(Replay(EMPTY, simulated=True), vault, secrets) for vault in vaults)

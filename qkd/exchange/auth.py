@@ -18,6 +18,7 @@ so that a forged message costs the link one pad. Pads before it go when, and onl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,6 +44,9 @@ class Stage(Enum):
     ACCEPT = b"A"
     SETTLE = b"S"
 
+
+# From sender, pad number and the eps of a guess: the hash key and the pad, burnt and charged.
+Keys = Callable[[Role, int, float], tuple[bytes, bytes]]
 
 _SENDER = {Role.ALICE: b"A", Role.BOB: b"B"}
 
@@ -94,8 +98,8 @@ def header(context: TagContext, sender: Role, stage: Stage, transcript_bytes: in
     )
 
 
-def wegman_carter_tag(hash_key: bytes, pad: bytes, message: bytes) -> bytes:
-    """Poly1305 of the message under r = hash_key and s = pad.
+def wegman_carter_tag(hash_key: bytes, pad: bytes, *message: bytes) -> bytes:
+    """Poly1305 of the message, which may come in parts, under r = hash_key and s = pad.
 
     Args:
         hash_key: 16 bytes, secret, kept; 22 of its bits are cleared by the clamp of Poly1305.
@@ -109,7 +113,10 @@ def wegman_carter_tag(hash_key: bytes, pad: bytes, message: bytes) -> bytes:
     """
     if len(hash_key) != KEY_BYTES or len(pad) != KEY_BYTES:
         raise ParameterError(f"hash key and pad must have {KEY_BYTES} bytes, got {len(hash_key)} and {len(pad)}")
-    return Poly1305.generate_tag(hash_key + pad, message)
+    code = Poly1305(hash_key + pad)
+    for part in message:
+        code.update(part)
+    return code.finalize()
 
 
 def forgery_probability(message_bytes: int) -> float:
@@ -127,10 +134,15 @@ def send_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcri
     Raises:
         KeyExhausted: no pad is left.
     """
-    message = _tagged_message(context, role, transcript, stage)
-    number, pad = vault.take_pad(role, forgery_probability(len(message)))
-    yield from send(Tag(number, wegman_carter_tag(vault.hash_key(role), pad, message)))
+    yield from send(make_tag(vault, role, context, transcript, stage))
     return PAD_BITS
+
+
+def make_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Tag:
+    """The tag that `send_tag` sends, for whoever has something to do between making and sending it."""
+    head, said = _tagged_message(context, role, transcript, stage)
+    number, pad = vault.take_pad(role, forgery_probability(len(head) + len(said)))
+    return Tag(number, wegman_carter_tag(vault.hash_key(role), pad, head, said))
 
 
 def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Steps[int]:
@@ -141,19 +153,29 @@ def check_tag(vault: Vault, role: Role, context: TagContext, transcript: Transcr
     Raises:
         AuthenticationError: the tag does not verify, or its pad was used before. KeyExhausted: no such pad here.
     """
+
+    def keys(sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        return vault.hash_key(sender), vault.peer_pad(sender, number, eps)
+
+    number = yield from check_tag_under(keys, role, context, transcript, stage)
+    vault.accept_pad(role.peer, number)
+    return PAD_BITS
+
+
+def check_tag_under(keys: Keys, role: Role, context: TagContext, transcript: Transcript, stage: Stage) -> Steps[int]:
+    """The same with keys from elsewhere; returns the number of the pad, for `accept_pad`."""
     # Taken now, because the engine records the Tag message itself before we see it.
-    message = _tagged_message(context, role.peer, transcript, stage)
+    head, said = _tagged_message(context, role.peer, transcript, stage)
     received = yield from receive(Tag)
-    pad = vault.peer_pad(role.peer, received.pad, forgery_probability(len(message)))
-    expected = wegman_carter_tag(vault.hash_key(role.peer), pad, message)
+    hash_key, pad = keys(role.peer, received.pad, forgery_probability(len(head) + len(said)))
+    expected = wegman_carter_tag(hash_key, pad, head, said)
     if not same(expected, received.tag):
         raise AuthenticationError(
             f"the tag of {role.peer.value} on block {context.block} ({stage.name.lower()}) does not verify",
             hint="somebody alters the conversation, or the two ends hold different pre-shared keys or parameters",
         )
-    vault.accept_pad(role.peer, received.pad)
-    return PAD_BITS
+    return received.pad
 
 
-def _tagged_message(context: TagContext, sender: Role, transcript: Transcript, stage: Stage) -> bytes:
-    return header(context, sender, stage, len(transcript)) + transcript.recorded()
+def _tagged_message(context: TagContext, sender: Role, transcript: Transcript, stage: Stage) -> tuple[bytes, bytes]:
+    return header(context, sender, stage, len(transcript)), transcript.recorded()

@@ -22,7 +22,7 @@ from qkd import errors
 from qkd.errors import LocalProtocolError, ProtocolAborted, QkdError, RemoteProtocolError
 from qkd.exchange.codec import decode, encode
 from qkd.exchange.messages import Abort, Message, printable
-from qkd.exchange.steps import Reply, Request, Role, Steps, TagsUntil
+from qkd.exchange.steps import WAIT, Reply, Request, Role, Steps, TagsUntil
 from qkd.exchange.transcript import Transcript
 
 R = TypeVar("R")
@@ -80,7 +80,7 @@ class Engine(Generic[R]):
             message = decode(encoded)
             if self._wants is not None:
                 raise RemoteProtocolError(f"the peer sent {type(message).__name__} out of turn")
-            if isinstance(message, Abort):
+            if type(message) is Abort:
                 raise _as_error(message)
         except QkdError as error:
             self._fail(error, tell_peer=not isinstance(error, ProtocolAborted))
@@ -97,7 +97,8 @@ class Engine(Generic[R]):
     def _advance(self, reply: Reply) -> None:
         try:
             request: Request = self._steps.send(reply)
-            while isinstance(request, Message):
+            # Whether something is of an abstract class is dear to find out when it is not, and most often it is WAIT.
+            while request is not WAIT and isinstance(request, Message):
                 encoded = encode(request)
                 self.transcript.add(self.role, encoded)
                 self._outgoing.append(encoded)

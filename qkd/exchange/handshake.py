@@ -10,14 +10,14 @@ tags of that block cover them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from qkd import __version__
-from qkd.block import Vault
+from qkd.block import Beginning, Vault
 from qkd.errors import RemoteProtocolError
-from qkd.exchange.messages import PROTOCOL_VERSION, Hello, printable
+from qkd.exchange.messages import PROTOCOL_VERSION, BootstrapHello, Hello, printable
 from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.randomness import SecretBits
 from qkd.session import SessionParameters
@@ -35,6 +35,7 @@ class SessionStart:
         simulated: either side's photons come from a simulator.
         software: what Alice and Bob run, as JSON: for the tags of all blocks.
         settles: number of the block that Alice says she committed and Bob has prepared, -1 if there is none.
+        beginning: where the link's first keys came from.
     """
 
     session_id: bytes
@@ -42,6 +43,11 @@ class SessionStart:
     simulated: bool
     software: bytes = b""
     settles: int = -1
+    beginning: Beginning = Beginning.PRE_SHARED
+
+    def renews(self, number: int) -> bool:
+        """Whether this block's key replaces all authentication keys; see `Beginning`."""
+        return number == 0 and self.beginning.computational
 
 
 def alice(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulated: bool) -> Steps[SessionStart]:
@@ -50,13 +56,18 @@ def alice(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simul
     Raises:
         RemoteProtocolError: another version, role or other parameters, or key stores that do not belong together.
     """
-    theirs = yield from receive(Hello)
+    theirs = yield from receive(Hello, BootstrapHello)
+    if isinstance(theirs, BootstrapHello):
+        raise RemoteProtocolError(
+            "the peer begins the link with signing keys, this side with a pre-shared file",
+            hint="both configurations need [bootstrap], or both the same file as store.pre_shared",
+        )
     mine = _hello(Role.ALICE, params, vault, secrets, simulated)
     yield from send(mine)
     _check(mine, theirs)
     # Bob commits only after Alice did, so what Alice merely prepared exists nowhere else.
     vault.discard()
-    return _agree(mine, theirs)
+    return replace(_agree(mine, theirs), beginning=vault.beginning)
 
 
 def bob(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulated: bool) -> Steps[SessionStart]:
@@ -65,7 +76,7 @@ def bob(params: SessionParameters, vault: Vault, secrets: SecretBits, *, simulat
     yield from send(mine)
     theirs = yield from receive(Hello)
     _check(mine, theirs)
-    return _agree(theirs, mine)
+    return replace(_agree(theirs, mine), beginning=vault.beginning)
 
 
 def _hello(role: Role, params: SessionParameters, vault: Vault, secrets: SecretBits, simulated: bool) -> Hello:
@@ -81,7 +92,12 @@ def _hello(role: Role, params: SessionParameters, vault: Vault, secrets: SecretB
     )
 
 
-def _check(mine: Hello, theirs: Hello) -> None:
+def check_agreement(mine: Hello | BootstrapHello, theirs: Hello | BootstrapHello) -> None:
+    """Compare what both ends run, and as what.
+
+    Raises:
+        RemoteProtocolError: version, roles or parameters do not fit; the text names the difference.
+    """
     if theirs.version != mine.version:
         raise RemoteProtocolError(
             f"the peer speaks protocol version {theirs.version} ({printable(theirs.software)}),"
@@ -90,13 +106,17 @@ def _check(mine: Hello, theirs: Hello) -> None:
         )
     if theirs.role == mine.role:
         raise RemoteProtocolError(f"both ends are configured as {mine.role}", hint="one must be alice, the other bob")
-    if len(theirs.session_nonce) != NONCE_BYTES:
-        raise RemoteProtocolError(f"a session nonce has {NONCE_BYTES} bytes, not {len(theirs.session_nonce)}")
     if theirs.parameters != mine.parameters:
         raise RemoteProtocolError(f"the two ends disagree on {_differences(mine, theirs)}")
 
 
-def _differences(mine: Hello, theirs: Hello) -> str:
+def _check(mine: Hello, theirs: Hello) -> None:
+    check_agreement(mine, theirs)
+    if len(theirs.session_nonce) != NONCE_BYTES:
+        raise RemoteProtocolError(f"a session nonce has {NONCE_BYTES} bytes, not {len(theirs.session_nonce)}")
+
+
+def _differences(mine: Hello | BootstrapHello, theirs: Hello | BootstrapHello) -> str:
     """Name the parameters that differ, mine first."""
     try:
         other = msgspec.json.decode(theirs.parameters, type=dict[str, object])

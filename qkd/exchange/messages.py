@@ -219,6 +219,43 @@ class StationFindings(Message, frozen=True):
     failed: tuple[str, ...]
 
 
+class BootstrapHello(Message, frozen=True):
+    """Both, first on a line between stations that began without a pre-shared file (Bob speaks first).
+
+    `own_key` and `peer_key` are SHA-256 fingerprints of the sender's public key and of the one that it believes,
+    `link_id` names the keys that it holds already (empty: none), `committed` is as in `Hello`.
+    """
+
+    version: int
+    role: str
+    software: str
+    nonce: bytes
+    parameters: bytes
+    own_key: bytes
+    peer_key: bytes
+    link_id: bytes
+    committed: int
+
+
+class BootstrapKey(Message, frozen=True):
+    """A>B: a fresh ML-KEM-1024 encapsulation key, used once."""
+
+    key: bytes
+
+
+class BootstrapCiphertext(Message, frozen=True):
+    """B>A: the ML-KEM-1024 ciphertext of the new shared secret."""
+
+    ciphertext: bytes
+
+
+class BootstrapProof(Message, frozen=True):
+    """Both: ML-DSA-87 signature over all that was said, and a MAC of the same under the new key."""
+
+    signature: bytes
+    confirmation: bytes
+
+
 AnyMessage = (
     Hello
     | Detections
@@ -243,4 +280,8 @@ AnyMessage = (
     | Abort
     | BellOutcomes
     | StationFindings
+    | BootstrapHello
+    | BootstrapKey
+    | BootstrapCiphertext
+    | BootstrapProof
 )

@@ -15,22 +15,20 @@ class Transcript:
     """The growing record of one block's conversation."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+        self._said = bytearray()
 
     def add(self, sender: Role, encoded: bytes) -> None:
         """Append one message as it travelled."""
-        self._parts.append((b"A" if sender is Role.ALICE else b"B") + len(encoded).to_bytes(8, "big"))
-        self._parts.append(encoded)
-        self._length += 9 + len(encoded)
+        self._said += (b"A" if sender is Role.ALICE else b"B") + len(encoded).to_bytes(8, "big")
+        self._said += encoded
 
     def recorded(self) -> bytes:
         """All of it, as bytes."""
-        return b"".join(self._parts)
+        return bytes(self._said)
 
     def digest(self) -> str:
         """SHA-256 of the transcript, hex: for vectors and logs, not for security."""
-        return hashlib.sha256(self.recorded()).hexdigest()
+        return hashlib.sha256(self._said).hexdigest()
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._said)

@@ -1,7 +1,10 @@
 """Blocks on their way into the store: prepared (durable, not deliverable), then committed or discarded.
 
-A commit is one transaction: the front of the key becomes pads for Alice, then for Bob, the rest is cut into
-units, and the block's own copy of the key goes. What is left over after the last whole unit is dropped.
+A commit is one transaction: the front of the key becomes pads for Alice, then for Bob, and the rest takes the place
+of the whole key. What is left over after the last whole unit is dropped. Cutting the rest into units, thousands of
+rows, waits until one of them is needed, always in the oldest whole block, so that a link can make key faster than a
+database takes rows; names and owners of units follow from the block alone, so it does not matter to the peer when.
+The first block after a computational beginning gives new hash keys before the pads (`qkd.kms.beginnings`).
 """
 
 from __future__ import annotations
@@ -9,20 +12,33 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from qkd.block import PAD_BYTES, SecretBlock
+from qkd.block import PAD_BYTES, RENEWAL_BITS, SecretBlock
 from qkd.errors import LocalProtocolError, ParameterError
 from qkd.exchange.steps import Role
+from qkd.kms.beginnings import Beginnings
 from qkd.kms.cipher import RowCipher
 from qkd.kms.clockmark import ClockMark
-from qkd.kms.database import Database, blocks
-from qkd.kms.key import Provenance, StoredBlock, unit_ids, unit_owner
+from qkd.kms.database import Database, blocks, is_prepared, is_whole
+from qkd.kms.key import BlockState, Provenance, StoredBlock, unit_ids, unit_owner
 from qkd.kms.ledger import EpsilonLedger
 from qkd.kms.pads import PadQueues
 from qkd.session import BlockReport
 
 SESSION_ID_BYTES = 16
+
+# Statements are built once: building one costs more than running it. The sealed value is long and seldom wanted.
+_clear = select(*(column for column in blocks.c if column is not blocks.c.sealed))
+_in_order = _clear.where(~is_prepared).order_by(blocks.c.number)
+_last_committed = select(func.max(blocks.c.number)).where(~is_prepared)
+_oldest_whole = select(blocks).where(is_whole).order_by(blocks.c.number).limit(1)
+_the_prepared = select(blocks).where(is_prepared)
+_drop_prepared = delete(blocks).where(is_prepared)
+_insert_block = insert(blocks)
+_change = update(blocks).where(blocks.c.number == bindparam("which"))
+_keep_rest = _change.values(state=bindparam("now"), sealed=bindparam("rest"), units=bindparam("count"))
+_end_rest = _change.values(state=BlockState.CUT.value, sealed=None)
 
 _INSERT_UNIT = "INSERT INTO units (unit_id, block, owner, sealed) VALUES (?, ?, ?, ?)"
 
@@ -34,6 +50,7 @@ class BlockBooks:
         database: the open store.
         cipher: seals prepared keys and units.
         pads: where refills go.
+        beginnings: know whether a block has to replace the keys of the tags.
         unit_bits: length of a unit, a multiple of 8.
         clock: the wall clock.
         ledger: where blocks are charged.
@@ -44,6 +61,7 @@ class BlockBooks:
         database: Database,
         cipher: RowCipher,
         pads: PadQueues,
+        beginnings: Beginnings,
         unit_bits: int,
         clock: ClockMark,
         ledger: EpsilonLedger,
@@ -51,6 +69,7 @@ class BlockBooks:
         self._database = database
         self._cipher = cipher
         self._pads = pads
+        self._beginnings = beginnings
         self._unit_bits = unit_bits
         self._clock = clock
         self._ledger = ledger
@@ -60,13 +79,15 @@ class BlockBooks:
 
         Raises:
             ParameterError: its counts contradict each other.
-            LocalProtocolError: its number is not above that of the last committed block.
+            LocalProtocolError: its number is not above that of the last committed block, or it would not replace the
+                keys of the tags when it must, or would when it must not.
             EpsilonBudgetSpent: it cost more than it was charged when it began, and the budget does not cover that.
             ClockSetBack: the wall clock is behind what the store has seen.
         """
         _check(block)
         row = {
             "number": block.number,
+            "state": BlockState.PREPARED.value,
             "session_id": block.session_id,
             "sealed": self._cipher.seal("blocks", str(block.number), block.key),
             "bits": block.bits,
@@ -82,9 +103,11 @@ class BlockBooks:
             committed = _committed(connection)
             if block.number <= committed:
                 raise LocalProtocolError(f"block {block.number} comes after block {committed} was committed")
-            connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+            if block.renews != self._beginnings.must_renew(connection):
+                raise LocalProtocolError(f"block {block.number} and this store disagree on replacing the first keys")
+            self._drop_prepared(connection)
             self._ledger.complete(connection, block.report.eps_sec + block.report.eps_cor)
-            connection.execute(insert(blocks).values(row | {"created_s": int(self._clock.now(connection))}))
+            connection.execute(_insert_block, row | {"created_s": int(self._clock.now(connection))})
 
     def commit(self, number: int) -> None:
         """Make the prepared block deliverable and refill the pads, durably and once; a second time is no-op.
@@ -100,16 +123,41 @@ class BlockBooks:
                 have = "none" if prepared is None else f"block {prepared.number}"
                 raise LocalProtocolError(f"block {number} was to be committed, {have} is prepared")
             key = self._cipher.open("blocks", str(number), prepared.sealed)
+            if self._beginnings.must_renew(connection):
+                key = self._beginnings.renew(connection, number, key)
             key = self._refill(connection, prepared, key)
             if prepared.refill_alice or prepared.refill_bob:
                 self._pads.relock(connection)
-            count = self._cut(connection, prepared, key)
-            connection.execute(update(blocks).where(blocks.c.number == number).values(sealed=None, units=count))
+            self._pads.drop_early(connection)
+            renewal_bits = self._beginnings.renewal_bits(connection, number)
+            count = (_unit_bits_of(prepared) - renewal_bits) // self._unit_bits
+            state, rest = BlockState.CUT, None
+            if count:
+                state = BlockState.WHOLE
+                rest = self._cipher.seal("blocks", _rest_of(number), key[: count * self._unit_bits // 8])
+            values = {"which": number, "now": state.value, "rest": rest, "count": count}
+            connection.execute(_keep_rest, values)
+
+    def cut_oldest(self, connection: Connection) -> int:
+        """Cut the oldest block that is whole into units, within a transaction of the caller.
+
+        Returns:
+            How many units there are now; 0 when no block was whole.
+
+        Raises:
+            KeyStoreError: what is sealed was altered.
+        """
+        row = connection.execute(_oldest_whole).one_or_none()
+        if row is None:
+            return 0
+        self._cut(connection, row, self._cipher.open("blocks", _rest_of(row.number), row.sealed))
+        connection.execute(_end_rest, {"which": row.number})
+        return int(row.units)
 
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         with self._database.transaction() as connection:
-            connection.execute(delete(blocks).where(blocks.c.sealed.isnot(None)))
+            self._drop_prepared(connection)
 
     @property
     def committed(self) -> int:
@@ -127,13 +175,17 @@ class BlockBooks:
     def summary(self) -> list[StoredBlock]:
         """The committed blocks, oldest first."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(blocks).where(blocks.c.sealed.is_(None)).order_by(blocks.c.number)).all()
-        return [self._stored(row) for row in rows]
+            rows = connection.execute(_in_order).all()
+            return [self._stored(row, self._beginnings.renewal_bits(connection, row.number)) for row in rows]
 
     def provenance(self, connection: Connection, numbers: set[int]) -> dict[int, Provenance]:
         """Where the keys of these blocks came from, by block number; within a transaction of the caller."""
-        rows = connection.execute(select(blocks).where(blocks.c.number.in_(sorted(numbers))))
+        rows = connection.execute(_clear.where(blocks.c.number.in_(sorted(numbers))))
         return {row.number: _provenance(row) for row in rows}
+
+    def _drop_prepared(self, connection: Connection) -> None:
+        connection.execute(_drop_prepared)
+        self._pads.forget_early(connection)
 
     def _refill(self, connection: Connection, row: Row[Any], key: bytes) -> bytes:
         """Turn the front of the key into pads; what remains of it."""
@@ -144,10 +196,8 @@ class BlockBooks:
             key = key[count * PAD_BYTES :]
         return key
 
-    def _cut(self, connection: Connection, row: Row[Any], key: bytes) -> int:
-        """Cut the rest of the key into units; how many."""
-        size = self._unit_bits // 8
-        count = _unit_bits_of(row) // self._unit_bits
+    def _cut(self, connection: Connection, row: Row[Any], key: bytes) -> None:
+        size, count = self._unit_bits // 8, row.units
         names = unit_ids(row.session_id, row.number, count)
         sealed = self._cipher.seal_all("units", zip(names, _pieces(key, size, count), strict=True))
         # Through the driver: for thousands of rows the dictionaries that SQLAlchemy takes cost as much as the database.
@@ -155,12 +205,11 @@ class BlockBooks:
         rows = [
             (name, row.number, owner, secret) for name, owner, secret in zip(names, owners[:count], sealed, strict=True)
         ]
-        if rows:
-            connection.exec_driver_sql(_INSERT_UNIT, rows)
-        return count
+        connection.exec_driver_sql(_INSERT_UNIT, rows)
 
-    def _stored(self, row: Row[Any]) -> StoredBlock:
+    def _stored(self, row: Row[Any], renewal_bits: int) -> StoredBlock:
         source = _provenance(row)
+        for_units = _unit_bits_of(row) - renewal_bits
         return StoredBlock(
             number=row.number,
             session_id=source.session_id,
@@ -168,8 +217,8 @@ class BlockBooks:
             simulated=source.simulated,
             label=source.label,
             bits=row.bits,
-            refill_bits=row.bits - _unit_bits_of(row),
-            dropped_bits=_unit_bits_of(row) - row.units * self._unit_bits,
+            refill_bits=row.bits - for_units,
+            dropped_bits=for_units - row.units * self._unit_bits,
             units=row.units,
             delivered=row.delivered,
             void=row.void,
@@ -188,24 +237,29 @@ def _check(block: SecretBlock) -> None:
         raise ParameterError(f"the session id has {len(block.session_id)} bytes, it must have {SESSION_ID_BYTES}")
     if len(block.key) != (block.bits + 7) // 8:
         raise ParameterError(f"a key of {block.bits} bits came in {len(block.key)} bytes")
-    if min(block.refill_alice, block.refill_bob) < 0 or _unit_bits_of(block) < 0:
+    if min(block.refill_alice, block.refill_bob) < 0 or _unit_bits_of(block) < RENEWAL_BITS * block.renews:
         raise ParameterError(
             f"refills of {block.refill_alice} and {block.refill_bob} pads do not fit {block.bits} bits of key"
         )
 
 
 def _unit_bits_of(block: SecretBlock | Row[Any]) -> int:
-    """Bits of a block that remain for applications."""
+    """Bits of a block that remain behind its pads: for applications, but for what new hash keys take."""
     return int(block.bits - 8 * PAD_BYTES * (block.refill_alice + block.refill_bob))
 
 
 def _committed(connection: Connection) -> int:
-    number = connection.scalar(select(func.max(blocks.c.number)).where(blocks.c.sealed.is_(None)))
+    number = connection.scalar(_last_committed)
     return -1 if number is None else int(number)
 
 
 def _prepared(connection: Connection) -> Row[Any] | None:
-    return connection.execute(select(blocks).where(blocks.c.sealed.isnot(None))).one_or_none()
+    return connection.execute(_the_prepared).one_or_none()
+
+
+def _rest_of(number: int) -> str:
+    """Under which name a whole block's key for units is sealed: not that of a prepared key."""
+    return f"{number} units"
 
 
 def _provenance(row: Row[Any]) -> Provenance:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection
 
 from qkd.errors import ClockSetBack, ParameterError
-from qkd.kms.database import meta
+from qkd.kms.database import driver
 
 DEFAULT_TOLERANCE_S = 300.0
 _NAME = "clock_seen_s"
+
+_READ = "SELECT value FROM meta WHERE name = ?"
+_WRITE = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 
 
 class ClockMark:
@@ -57,10 +59,9 @@ class ClockMark:
         return float(seen), now
 
     def _seen(self, connection: Connection) -> int:
-        value = connection.scalar(select(meta.c.value).where(meta.c.name == _NAME))
-        return 0 if value is None else int.from_bytes(value, "big")
+        row = driver(connection).execute(_READ, (_NAME,)).fetchone()
+        return 0 if row is None else int.from_bytes(row[0], "big")
 
     def _mark(self, connection: Connection, now: float) -> None:
         value = max(0, math.floor(now)).to_bytes(8, "big")
-        statement = insert(meta).values(name=_NAME, value=value)
-        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+        driver(connection).execute(_WRITE, (_NAME, value))

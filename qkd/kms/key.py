@@ -1,9 +1,9 @@
 """What the key store hands in and out: units, assignments, delivered keys and their provenance.
 
-A committed block is cut into *units* of equal length; a *key* is one unit or several. Both nodes name a unit
-by the same UUID, computed from the block's public number and session, never from its bytes; a key's ID is
-that of its first unit. The *owner* of a unit is the node at which a master may take it, so that the two nodes
-never both give it away.
+A committed block is *whole* until somebody needs a unit of it; then it is *cut* into units of equal length. A *key*
+is one unit or several. Both nodes, whenever each of them cuts, name a unit by the same UUID, computed from the
+block's public number and session, never from its bytes; a key's ID is that of its first unit. The *owner* of a unit
+is the node at which a master may take it, so that the two nodes never both give it away.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ class UnitState(Enum):
     ASSIGNED = "assigned"
     DELIVERED = "delivered"
     VOID = "void"
+
+
+class BlockState(Enum):
+    """Where a block is in its life."""
+
+    PREPARED = "prepared"
+    WHOLE = "whole"
+    CUT = "cut"
 
 
 def unit_id(session_id: bytes, number: int, index: int) -> str:
@@ -59,6 +67,11 @@ def _named(session_id: bytes, number: int, indices: range) -> Iterator[str]:
 def unit_owner(index: int) -> Role:
     """The node whose master may take the unit at this place of a block: even ones Alice's, odd ones Bob's."""
     return Role.BOB if index % 2 else Role.ALICE
+
+
+def units_owned(owner: Role, count: int) -> int:
+    """How many of the first `count` units of a block are this node's."""
+    return (count + 1) // 2 if owner is Role.ALICE else count // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +145,8 @@ class StoredBlock:
 
     Attributes:
         number, session_id (hex), created_s, simulated, label: as in `Provenance`. bits: length of the block's
-        secret key; refill_bits: what became pads; dropped_bits: shorter than a unit. units: how many were
-        cut; delivered, void: how many of these are gone, and why. report: the figures of the block.
+        secret key; refill_bits: what became pads; dropped_bits: shorter than a unit. units: how many it
+        gives, cut or not yet; delivered, void: how many of these are gone, and why. report: the figures of the block.
     """
 
     number: int

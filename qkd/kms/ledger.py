@@ -13,13 +13,16 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection
 
 from qkd.errors import EpsilonBudgetSpent, ParameterError
-from qkd.kms.database import ledger
+from qkd.kms.database import driver
 
 DEFAULT_BUDGET = 1e-6
+
+_READ_ALL = "SELECT entry, entries, eps FROM ledger"
+_READ = "SELECT entries, eps FROM ledger WHERE entry = ?"
+_WRITE = "INSERT OR REPLACE INTO ledger (entry, entries, eps) VALUES (?, ?, ?)"
 
 
 class Entry(Enum):
@@ -101,9 +104,9 @@ class EpsilonLedger:
 
     def account(self, connection: Connection) -> Account:
         """All sums."""
-        rows = {Entry(row.entry): row for row in connection.execute(select(ledger))}
-        counts = {entry: rows[entry].entries if entry in rows else 0 for entry in Entry}
-        eps = {entry: rows[entry].eps if entry in rows else 0.0 for entry in Entry}
+        counts, eps = dict.fromkeys(Entry, 0), dict.fromkeys(Entry, 0.0)
+        for name, entries, spent in driver(connection).execute(_READ_ALL):
+            counts[Entry(name)], eps[Entry(name)] = entries, spent
         return Account(
             runs=counts[Entry.RUN],
             tags_sent=counts[Entry.TAG_SENT],
@@ -121,12 +124,9 @@ class EpsilonLedger:
     def _charge(self, connection: Connection, entry: Entry, count: int, eps: float) -> None:
         if not 0 <= eps <= 1:
             raise ParameterError(f"eps = {eps} is no probability")
-        row = connection.execute(select(ledger).where(ledger.c.entry == entry.value)).one_or_none()
-        values = {"entries": count, "eps": _up(0.0, eps)}
-        if row is not None:
-            values = {"entries": row.entries + count, "eps": _up(row.eps, eps)}
-        statement = insert(ledger).values(entry=entry.value, **values)
-        connection.execute(statement.on_conflict_do_update(index_elements=["entry"], set_=values))
+        raw = driver(connection)
+        before, spent = raw.execute(_READ, (entry.value,)).fetchone() or (0, 0.0)
+        raw.execute(_WRITE, (entry.value, before + count, _up(spent, eps)))
 
 
 def _up(one: float, other: float) -> float:

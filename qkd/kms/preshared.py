@@ -29,13 +29,14 @@ def deal_out(path: Path, store: KeyStore) -> None:
 
     Raises:
         ParameterError: no secret is installed and the file is missing, too short, readable by others, or in a folder
-            that cannot be written to. KeyStoreError: it was dealt out into another store, or the store has another.
+            that cannot be written to. KeyStoreError: it was dealt out into another store, or the store has another or
+            began with signing keys.
     """
     if store.pre_shared_installed and not path.exists():
         return
     secret = load_secret_file(path, LEAST_PRE_SHARED_BYTES)
-    if store.pre_shared_installed:
-        store.install_pre_shared(secret)  # only compares: another secret must not be marked as used by this store
+    if store.pre_shared_installed or store.beginning.computational:
+        store.install_pre_shared(secret)  # compares, or refuses: a secret that is not dealt out must not be marked
     _claim(path, store)
     store.install_pre_shared(secret)
 

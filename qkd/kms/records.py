@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
 
+from qkd.exchange.steps import Role
 from qkd.kms.cipher import RowCipher
-from qkd.kms.database import blocks, keys, slaves, units
+from qkd.kms.database import blocks, is_whole, keys, slaves, units
 from qkd.kms.key import Assignment, UnitState
 
 _MOST_NAMES = 10_000
@@ -64,9 +65,19 @@ _add_to_tally = {
 _is_free = units.c.key_id.is_(None)
 _is_owned = units.c.owner == bindparam("owner")
 _free_named = select(units.c.unit_id).where(units.c.unit_id.in_(_names), _is_owned, _is_free)
+_known = select(units.c.unit_id).where(units.c.unit_id.in_(_names))
 _oldest_free = select(units.c.unit_id).where(_is_free, _is_owned).order_by(units.c.ordinal).limit(bindparam("most"))
 _count_free = select(func.count()).select_from(units).where(_is_free)
 _count_free_owned = _count_free.where(_is_owned)
+# What whole blocks will give, by owner: `qkd.kms.key.units_owned` in SQL.
+_count_uncut = {
+    owner: select(func.coalesce(func.sum(share), 0)).where(is_whole)
+    for owner, share in (
+        (None, blocks.c.units),
+        (Role.ALICE.value, (blocks.c.units + 1) // 2),
+        (Role.BOB.value, blocks.c.units // 2),
+    )
+}
 
 
 def bind(connection: Connection, assignments: Sequence[Assignment], state: UnitState) -> None:
@@ -147,7 +158,7 @@ def finish(connection: Connection, key_ids: Sequence[str], end: UnitState) -> No
 
 
 def free_units(connection: Connection, unit_ids: Sequence[str], owner: str) -> set[str]:
-    """Those of the named units that are available and owned by this node."""
+    """Those of the named units that are cut, available and owned by this node."""
     return {
         name
         for names in _portions(unit_ids)
@@ -155,16 +166,23 @@ def free_units(connection: Connection, unit_ids: Sequence[str], owner: str) -> s
     }
 
 
+def unknown_units(connection: Connection, unit_ids: Sequence[str]) -> set[str]:
+    """Those of the names that no cut unit has: gone, of a whole block, or never made."""
+    known = {name for names in _portions(unit_ids) for name in connection.scalars(_known, {"names": names})}
+    return set(unit_ids) - known
+
+
 def oldest_free(connection: Connection, owner: str, most: int) -> list[str]:
-    """IDs of the oldest available units of this owner, at most so many."""
+    """IDs of the oldest available units of this owner that are cut, at most so many."""
     return list(connection.scalars(_oldest_free, {"owner": owner, "most": min(most, _MOST_LIMIT)}))
 
 
 def count_free(connection: Connection, owner: str | None = None) -> int:
-    """How many units are available: this owner's, or all."""
+    """How many units are available, cut or in whole blocks: this owner's, or all."""
+    uncut = connection.execute(_count_uncut[owner]).scalar_one()
     if owner is None:
-        return connection.execute(_count_free).scalar_one()
-    return connection.execute(_count_free_owned, {"owner": owner}).scalar_one()
+        return int(uncut + connection.execute(_count_free).scalar_one())
+    return int(uncut + connection.execute(_count_free_owned, {"owner": owner}).scalar_one())
 
 
 def census(connection: Connection) -> dict[UnitState, int]:
@@ -175,6 +193,7 @@ def census(connection: Connection) -> dict[UnitState, int]:
     counts = dict.fromkeys(UnitState, 0)
     for name, count in living:
         counts[UnitState(name or UnitState.AVAILABLE.value)] = count
+    counts[UnitState.AVAILABLE] += int(connection.execute(_count_uncut[None]).scalar_one())
     for state, tally in _tally.items():
         counts[state] = int(connection.scalar(select(func.coalesce(func.sum(tally), 0))) or 0)
     return counts

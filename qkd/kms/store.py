@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import Connection, select
 
-from qkd.block import SecretBlock
-from qkd.errors import KeyExhausted, KeyNotFound, NotAuthorised, ParameterError
+from qkd.block import Beginning, SecretBlock
+from qkd.errors import KeyExhausted, ParameterError
 from qkd.exchange.steps import Role
-from qkd.kms import records
+from qkd.kms import checks, records
+from qkd.kms.beginnings import Beginnings
 from qkd.kms.blocks import BlockBooks
 from qkd.kms.cipher import RowCipher
 from qkd.kms.clockmark import DEFAULT_TOLERANCE_S, ClockMark
 from qkd.kms.database import Database, meta
-from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState
+from qkd.kms.key import Assignment, DeliveredKey, StoredBlock, UnitState, units_owned
 from qkd.kms.ledger import DEFAULT_BUDGET, Account, EpsilonLedger
 from qkd.kms.pads import DEFAULT_RESERVE, PadQueues, PadStock
+from qkd.kms.settling import Settling
 from qkd.kms.unlock import unlock
 
 
@@ -55,7 +56,9 @@ class KeyStore:
         self._clock = clock
         self._ledger = ledger
         self._pads = PadQueues(database, cipher, role, ledger, pad_reserve)
-        self._blocks = BlockBooks(database, cipher, self._pads, unit_bits, clock, ledger)
+        self._beginnings = Beginnings(database, cipher, self._pads)
+        self._settling = Settling(database, cipher, self._pads, self._beginnings, ledger)
+        self._blocks = BlockBooks(database, cipher, self._pads, self._beginnings, unit_bits, clock, ledger)
 
     @classmethod
     def open(
@@ -155,6 +158,10 @@ class KeyStore:
         """The pad that the peer names; burnt from now on, its eps charged. Raises AuthenticationError."""
         return self._pads.take_peers(sender, number, eps)
 
+    def settling_keys(self, sender: Role, number: int, eps: float) -> tuple[bytes, bytes]:
+        """Hash key and the named pad of the tag that settles the prepared block; see `qkd.kms.settling`."""
+        return self._settling.keys(sender, number, eps)
+
     def accept_pad(self, sender: Role, number: int) -> None:
         """The tag under this pad has verified: those before it go, too."""
         self._pads.accept(sender, number)
@@ -184,6 +191,14 @@ class KeyStore:
         """Make the prepared block deliverable and refill the pads, durably and once."""
         self._blocks.commit(number)
 
+    def cut_oldest(self) -> int:
+        """Cut the oldest block that is whole into units, durably; how many, 0 when none is whole.
+
+        Nobody need call this: blocks are cut when a unit is needed.
+        """
+        with self._database.transaction() as connection:
+            return self._blocks.cut_oldest(connection)
+
     def discard(self) -> None:
         """Destroy the prepared block, if there is one."""
         self._blocks.discard()
@@ -197,6 +212,24 @@ class KeyStore:
     def prepared(self) -> int:
         """Number of the prepared block, or -1."""
         return self._blocks.prepared
+
+    @property
+    def beginning(self) -> Beginning:
+        """Where the link's first keys came from."""
+        return self._beginnings.beginning
+
+    @property
+    def link_id(self) -> bytes:
+        """32 public bytes that name the keys from `begin`; empty when there are none, or none of use are left."""
+        return self._beginnings.link_id
+
+    def begin(self, secret: bytes, link_id: bytes) -> None:
+        """Install the first keys of a computational beginning; see `qkd.kms.beginnings`."""
+        self._beginnings.begin(secret, link_id)
+
+    def check_can_begin(self) -> None:
+        """Raise KeyStoreError when the link began with a pre-shared file."""
+        self._beginnings.check()
 
     # The applications' side.
 
@@ -214,13 +247,13 @@ class KeyStore:
             ParameterError: a count or length is impossible, or there is no slave.
             ClockSetBack: the wall clock is behind what the store has seen; nothing was set aside.
         """
-        _check_request(slaves, number, size_bits)
+        checks.check_request(slaves, number, size_bits)
         per_key = self._units_per_key(size_bits)
         with self._database.transaction() as connection:
             self._clock.now(connection)
-            free = records.oldest_free(connection, self.role.value, number * per_key)
+            free = self._oldest_free(connection, number * per_key)
             if len(free) < number * per_key:
-                have = len(free) // per_key
+                have = records.count_free(connection, self.role.value) // per_key
                 raise KeyExhausted(
                     f"{number} keys of {size_bits} bits were asked for and {have} are in store",
                     available=have,
@@ -242,14 +275,9 @@ class KeyStore:
         """
         for assignment in assignments:
             self._check_assignment(assignment)
-        _check_distinct([name for assignment in assignments for name in assignment.unit_ids])
-        with self._database.transaction() as connection:
-            known = records.load(connection, [a.key_id for a in assignments], UnitState.ASSIGNED)
-            new = [a for a in assignments if known.get(a.key_id) != a]
-            wanted = [name for a in new for name in a.unit_ids]
-            free = records.free_units(connection, wanted, self.role.peer.value)
-            _check_present([name for name in wanted if name in free], wanted)
-            records.bind(connection, new, UnitState.ASSIGNED)
+        checks.check_distinct([name for assignment in assignments for name in assignment.unit_ids])
+        while not self._assign_or_cut(assignments):
+            pass
 
     def deliver_reserved(self, key_ids: Sequence[str]) -> list[DeliveredKey]:
         """Hand keys to their master, once; their bytes are deleted in the same transaction. All or none.
@@ -258,10 +286,10 @@ class KeyStore:
             KeyNotFound: one is not reserved here, or was delivered.
             ParameterError: one is named twice.
         """
-        _check_distinct(key_ids)
+        checks.check_distinct(key_ids)
         with self._database.transaction() as connection:
             found = records.load(connection, key_ids, UnitState.RESERVED)
-            _check_present(found, key_ids)
+            checks.check_present(found, key_ids)
             delivered = self._read(connection, found, key_ids)
             records.finish(connection, key_ids, UnitState.DELIVERED)
         return delivered
@@ -280,14 +308,14 @@ class KeyStore:
             ParameterError: one is named twice.
             ClockSetBack: the wall clock is behind what the store has seen; nothing was handed out.
         """
-        _check_distinct(key_ids)
+        checks.check_distinct(key_ids)
         with self._database.transaction() as connection:
             self._clock.now(connection)
             found = records.load(connection, key_ids, UnitState.ASSIGNED)
-            _check_present([n for n, a in found.items() if master is None or a.master == master], key_ids)
-            _check_caller(found, caller)
+            checks.check_present([n for n, a in found.items() if master is None or a.master == master], key_ids)
+            checks.check_caller(found, caller)
             had = records.collected(connection, key_ids, by=caller)
-            _check_present([name for name in key_ids if name not in had], key_ids)
+            checks.check_present([name for name in key_ids if name not in had], key_ids)
             delivered = self._read(connection, found, key_ids)
             last = records.collect(connection, key_ids, caller)
             records.finish(connection, last, UnitState.DELIVERED)
@@ -332,16 +360,44 @@ class KeyStore:
         return self._blocks.summary()
 
     def unit_census(self) -> dict[UnitState, int]:
-        """How many units are in each state; together, those that all blocks were cut into."""
+        """How many units are in each state, those of whole blocks too; together, all that the blocks give."""
         with self._database.transaction() as connection:
             return records.census(connection)
 
+    def _oldest_free(self, connection: Connection, wanted: int) -> list[str]:
+        """This node's oldest units, blocks cut as far as it takes; if there are too few of them, nothing is cut."""
+        owner = self.role.value
+        free = records.oldest_free(connection, owner, wanted)
+        missing = wanted - len(free)
+        if missing <= 0 or records.count_free(connection, owner) < wanted:
+            return free
+        while missing > 0 and (cut := self._blocks.cut_oldest(connection)):
+            missing -= units_owned(self.role, cut)
+        return records.oldest_free(connection, owner, wanted)
+
+    def _assign_or_cut(self, assignments: Sequence[Assignment]) -> bool:
+        """Assign, or cut one more block because a name may be in it; whether it was the former.
+
+        A cut is a transaction of its own: it stays when the names turn out to be nobody's, so that whoever sends such
+        names makes this node cut what it holds once, and the engine's transactions find their turn in between.
+        """
+        with self._database.transaction() as connection:
+            known = records.load(connection, [a.key_id for a in assignments], UnitState.ASSIGNED)
+            new = [a for a in assignments if known.get(a.key_id) != a]
+            wanted = [name for a in new for name in a.unit_ids]
+            if records.unknown_units(connection, wanted) and self._blocks.cut_oldest(connection):
+                return False
+            free = records.free_units(connection, wanted, self.role.peer.value)
+            checks.check_present([name for name in wanted if name in free], wanted)
+            records.bind(connection, new, UnitState.ASSIGNED)
+        return True
+
     def _units_per_key(self, size_bits: int) -> int:
-        _check_size(size_bits)
+        checks.check_size(size_bits)
         return -(-size_bits // self.unit_bits)
 
     def _check_assignment(self, assignment: Assignment) -> None:
-        _check_request(assignment.slaves, 1, assignment.size_bits)
+        checks.check_request(assignment.slaves, 1, assignment.size_bits)
         named, needed = len(assignment.unit_ids), self._units_per_key(assignment.size_bits)
         if named != needed or assignment.key_id != assignment.unit_ids[0]:
             raise ParameterError(
@@ -364,41 +420,3 @@ class KeyStore:
             )
             for name in key_ids
         ]
-
-
-def _check_request(slaves: tuple[str, ...], number: int, size_bits: int) -> None:
-    _check_size(size_bits)
-    if number < 1:
-        raise ParameterError(f"{number} keys were asked for: must be at least 1")
-    if not slaves or len(set(slaves)) != len(slaves) or not all(slaves):
-        raise ParameterError(f"slaves = {slaves} must name at least one SAE, none of them twice")
-
-
-def _check_size(size_bits: int) -> None:
-    if size_bits < 8 or size_bits % 8:
-        raise ParameterError(f"size_bits = {size_bits} must be a multiple of 8, at least 8")
-
-
-def _check_distinct(names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ParameterError(f"{_some(twice)} named more than once")
-
-
-def _check_present(found: Container[str], names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise KeyNotFound(f"{_some(missing)} not here, or not any more")
-
-
-def _check_caller(found: dict[str, Assignment], caller: str) -> None:
-    foreign = [name for name, assignment in found.items() if caller not in assignment.slaves]
-    if foreign:
-        raise NotAuthorised(f"{_some(foreign)} not made for {caller}")
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few names, for a message."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    verb = " is" if len(names) == 1 else " are"
-    return "key " + ", ".join(names[:3]) + more + verb

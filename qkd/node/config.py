@@ -14,6 +14,7 @@ import msgspec
 
 from distribution.monitors.limits import Limits
 from qkd.assumptions.limits import AssumptionLimits
+from qkd.entropy import NoiseClaim
 from qkd.errors import ParameterError
 from qkd.exchange.steps import Role
 from qkd.kms.clockmark import DEFAULT_TOLERANCE_S
@@ -88,7 +89,8 @@ class StoreConfig:
     """The key store, the key that encrypts it at rest, and the pre-shared secret of the first authentication.
 
     Attributes:
-        path, master_key, pre_shared: files.
+        path, master_key: files.
+        pre_shared: the file of the secret; empty where [bootstrap] says how the link begins.
         eps_budget: what may go wrong, in probability, in the life of the link; when blocks and tags have cost as much,
             the link stops. A matter of this store: the ends may differ, and the smaller budget stops both.
         pad_reserve: pads of each sender that stay locked until `qkd pads release`.
@@ -97,10 +99,37 @@ class StoreConfig:
 
     path: str
     master_key: str
-    pre_shared: str
+    pre_shared: str = ""
     eps_budget: float = DEFAULT_BUDGET
     pad_reserve: int = DEFAULT_RESERVE
     clock_tolerance_s: float = DEFAULT_TOLERANCE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapConfig:
+    """A beginning without a pre-shared file: own signing key and the peer's public key; made by `qkd pki identity`."""
+
+    signing_key: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomnessConfig:
+    """Optional hardware entropy, combined with the operating system's (`qkd.entropy`).
+
+    Attributes:
+        device: the noise device; empty: none.
+        sample_bits, min_entropy: its maker's claim, see `NoiseClaim`.
+    """
+
+    device: str = ""
+    sample_bits: int = 8
+    min_entropy: float = 1.0
+
+    @property
+    def claim(self) -> NoiseClaim:
+        """The claim; raises ParameterError when it is impossible."""
+        return NoiseClaim(sample_bits=self.sample_bits, min_entropy=self.min_entropy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +161,8 @@ class NodeConfig:
     session: SessionParameters = field(default_factory=SessionParameters)
     monitors: Limits = field(default_factory=Limits)
     assumptions: AssumptionLimits = field(default_factory=AssumptionLimits)
+    bootstrap: BootstrapConfig | None = None
+    randomness: RandomnessConfig = field(default_factory=RandomnessConfig)
     folder: Path = Path()
 
     def path(self, name: str) -> Path:
@@ -183,6 +214,8 @@ _SECTIONS: dict[str, type] = {
     "session": SessionParameters,
     "monitors": Limits,
     "assumptions": AssumptionLimits,
+    "bootstrap": BootstrapConfig,
+    "randomness": RandomnessConfig,
 }
 
 
@@ -205,8 +238,23 @@ def _check(config: NodeConfig, path: Path) -> None:
         raise ParameterError(f"{path}: feed.options belong to a driver", hint='name it: driver = "..." in [feed]')
     if feed.address:
         Address.parse(feed.address)
+    if bool(config.store.pre_shared) == (config.bootstrap is not None):
+        raise ParameterError(
+            f"{path}: exactly one of store.pre_shared and a section [bootstrap] must say how the link begins",
+            hint="a file that both stations hold (qkd pki psk), or signing keys (qkd pki identity)",
+        )
+    try:
+        _ = config.randomness.claim
+    except ParameterError as error:
+        raise ParameterError(f"{path}: randomness.{error}") from error
     Address.parse(config.line.address)
     Address.parse(config.api.listen)
+    _check_store(config, path)
+    if config.line.patience_s <= 0:
+        raise ParameterError(f"{path}: line.patience_s = {config.line.patience_s} must be positive")
+
+
+def _check_store(config: NodeConfig, path: Path) -> None:
     store = config.store
     if not 0 < store.eps_budget <= 1:
         raise ParameterError(f"{path}: store.eps_budget = {store.eps_budget} must be above 0 and at most 1")
@@ -218,8 +266,6 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: store.eps_budget = {store.eps_budget} does not cover one block of eps_sec ="
             f" {config.session.eps_sec}"
         )
-    if config.line.patience_s <= 0:
-        raise ParameterError(f"{path}: line.patience_s = {config.line.patience_s} must be positive")
 
 
 def resolved(config: NodeConfig) -> str:
@@ -227,6 +273,8 @@ def resolved(config: NodeConfig) -> str:
     tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
     tree.pop("folder")
     tree["feed"] = {name: value for name, value in tree["feed"].items() if value}
+    if tree["bootstrap"] is None:
+        tree.pop("bootstrap")
     lines = [f"role = {_toml(tree.pop('role'))}"]
     for section, fields in tree.items():
         lines += _table(section, fields)
@@ -273,6 +321,10 @@ pre_shared = "pre-shared"         # `qkd pki psk --out pre-shared`; the same fil
 eps_budget = 1e-6                 # the link stops when all that may have gone wrong adds up to this
 pad_reserve = 32                  # one-time pads that stay locked until `qkd pads release`
 
+# [bootstrap]                     # instead of store.pre_shared, at both ends: the link begins with ML-KEM and ML-DSA
+# signing_key = "alice.id"        # `qkd pki identity --out alice.id`
+# peer = "bob.id.pub"             # made at the other end in the same way, carried here over a path you trust
+
 [api]                             # ETSI GS QKD 014
 listen = "127.0.0.1:8001"
 peer = "https://127.0.0.1:8002"
@@ -300,4 +352,9 @@ pulse_period_ps = 0               # a pulsed source: its period
 efficiency_ratio = 1.1            # of two detectors of a basis, larger over smaller: more, and the claim goes
 dead_ps = 0                       # dead time of the slowest detector, if known; mute_ps must be as long
 on_failed = "label"               # make the key and say so, or "abort": no key from such a block
+
+[randomness]                      # optional hardware entropy, XORed onto the operating system's
+device = ""                       # for example "/dev/hwrng"
+sample_bits = 8                   # its raw samples: bytes, or 1: bits
+min_entropy = 1.0                 # bits of min-entropy a sample, as its maker claims: sets the health tests
 """

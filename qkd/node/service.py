@@ -1,6 +1,7 @@
 """`qkd node`: feed, line, store and key API of one station, put together from its configuration.
 
-Events for people and programs leave as one dictionary each (`emit`): ready, line, progress, block, alarm, abort, ended.
+Events for people and programs leave as one dictionary each (`emit`): ready, begun, line, progress, block, alarm, abort,
+ended. `begun` says that the link's first keys were made on the line, and names them.
 `progress` and `ended` carry the feed's counters (`distribution.health`) in "feed"; `block` and `ended` say how much of
 the link's life is used (`life_of`).
 Keys that are in store are served even when no new ones can be made.
@@ -21,18 +22,21 @@ from distribution.delivery import Site, TagSource, open_source
 from distribution.monitors.finding import Finding
 from qkd.confirmation import run_epsilon
 from qkd.errors import KeyStoreError, ParameterError, QkdError
+from qkd.exchange.identity import Identity
 from qkd.exchange.steps import Role
 from qkd.kms import pki
 from qkd.kms.agreement import KeyManager, PeerClient
 from qkd.kms.etsi014 import KmeConfig
+from qkd.kms.identities import load_identity
 from qkd.kms.preshared import deal_out
 from qkd.kms.secretfile import create_secret_file, load_secret_file
 from qkd.kms.server import build_app, serve
 from qkd.kms.store import KeyStore
 from qkd.node.config import Address, NodeConfig
 from qkd.node.lines import Caller, LineKeeper, Listener, cannot_listen
+from qkd.node.noise import open_secrets
 from qkd.node.stationloop import StationLoop
-from qkd.randomness import OperatingSystemBits
+from qkd.randomness import SecretBits
 from qkd.session import BlockReport, SessionParameters
 from qkd.station import Station
 
@@ -47,9 +51,11 @@ PROGRESS_S = 1.0
 def open_store(config: NodeConfig) -> KeyStore:
     """Open the station's key store; on the first start make its master key and install the pre-shared secret.
 
+    Without a pre-shared secret the link begins on the line; see `open_identity`.
+
     Raises:
         ParameterError: secret files missing, readable by others or too short. KeyStoreError: the store is in use,
-            damaged, or was made with another master key or pre-shared secret.
+            damaged, was made with another master key or pre-shared secret, or its link began the other way.
     """
     path, key_file = config.path(config.store.path), config.path(config.store.master_key)
     if not key_file.exists():
@@ -61,7 +67,10 @@ def open_store(config: NodeConfig) -> KeyStore:
         create_secret_file(key_file, MASTER_KEY_BYTES)
     store = unlock_store(config)
     try:
-        deal_out(config.path(config.store.pre_shared), store)
+        if config.bootstrap is None:
+            deal_out(config.path(config.store.pre_shared), store)
+        else:
+            store.check_can_begin()
     except QkdError:
         store.close()
         raise
@@ -94,6 +103,19 @@ def life_of(store: KeyStore, params: SessionParameters) -> dict[str, Any]:
     }
 
 
+def open_identity(config: NodeConfig) -> Identity | None:
+    """The station's signing key and the peer's public key, where the link begins with them; raises ParameterError."""
+    if config.bootstrap is None:
+        return None
+    return load_identity(config.path(config.bootstrap.signing_key), config.path(config.bootstrap.peer))
+
+
+def open_noise(config: NodeConfig) -> SecretBits:
+    """The station's secret randomness; raises ParameterError or EntropyFailed."""
+    device = config.randomness.device
+    return open_secrets(config.path(device) if device else None, config.randomness.claim)
+
+
 def open_feed(config: NodeConfig) -> TagSource:
     """The station's own tagger; raises FeedError, TagFormatError or ParameterError."""
     driver, options = config.feed.source
@@ -111,6 +133,8 @@ class Node:
     def __init__(self, config: NodeConfig, emit: Emit) -> None:
         self._config = config
         self._emit = emit
+        self._identity = open_identity(config)
+        self._secrets = open_noise(config)
         self._store = open_store(config)
         self._loop: StationLoop | None = None
         self._last_line = ("", "")
@@ -135,7 +159,7 @@ class Node:
             self._config.role,
             self._config.session,
             self._store,
-            OperatingSystemBits(),
+            self._secrets,
             source,
             lambda: open_feed(self._config),
             on_block=self._on_block,
@@ -143,6 +167,8 @@ class Node:
             on_line=self._on_line,
             limits=self._config.monitors,
             assumption_limits=self._config.assumptions,
+            identity=self._identity,
+            on_begun=self._on_begun,
         )
         lines = self._line_keeper(loop)
         await lines.open()
@@ -206,6 +232,9 @@ class Node:
     def _feed_health(self) -> dict[str, int]:
         assert self._loop is not None
         return asdict(self._loop.feed_health)
+
+    def _on_begun(self) -> None:
+        self._emit({"event": "begun", "with": self._store.beginning.value, "link": self._store.link_id.hex()})
 
     def _on_line(self, state: str, why: str) -> None:
         """A lost line is news once, not at every attempt to call again."""

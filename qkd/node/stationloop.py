@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from distribution.delivery import TagSource
 from distribution.health import SourceHealth
@@ -21,7 +22,9 @@ from qkd.assumptions.limits import AssumptionLimits
 from qkd.bbm92 import Outcome
 from qkd.block import Vault
 from qkd.errors import (
+    AuthenticationError,
     ClockNotFound,
+    EntropyFailed,
     EpsilonBudgetSpent,
     FeedError,
     KeyExhausted,
@@ -32,9 +35,10 @@ from qkd.errors import (
     RemoteProtocolError,
     TagFormatError,
 )
-from qkd.exchange import handshake
+from qkd.exchange import bootstrap, handshake
 from qkd.exchange.engine import Engine
 from qkd.exchange.handshake import SessionStart
+from qkd.exchange.identity import Identity
 from qkd.exchange.steps import Role
 from qkd.exchange.transcript import Transcript
 from qkd.node.backoff import BackOff
@@ -46,7 +50,13 @@ from qkd.transport.tcp import Line
 
 log = logging.getLogger("qkd.node")
 
+R = TypeVar("R")
+
 FEED_RETRY_S = 0.5
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class HandshakeRefused(RemoteProtocolError):
@@ -71,6 +81,8 @@ class StationLoop:
         limits: tolerances of the side-channel monitors.
         backoff: how long to wait after runs without a key.
         assumption_limits: what a station may be off by before the claim goes, and what is done then.
+        identity: with what the link begins when there is no pre-shared secret, else None.
+        on_begun: called when first keys were made in that way.
     """
 
     role: Role
@@ -84,11 +96,14 @@ class StationLoop:
     on_line: Callable[[str, str], None]
     limits: Limits = field(default_factory=Limits)
     assumption_limits: AssumptionLimits = field(default_factory=AssumptionLimits)
+    identity: Identity | None = None
+    on_begun: Callable[[], None] = _nothing
     station: Station = field(init=False)
     backoff: BackOff = field(default_factory=lambda: BackOff(time.monotonic))
     _earlier: SourceHealth = field(init=False, default=SourceHealth())
     _pads: int = field(init=False, default=-1)
     _begun: bool = field(init=False, default=False)
+    _guessed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.station = self._new_station()
@@ -111,6 +126,8 @@ class StationLoop:
         # clock is searched for in vain: she drops what is old before the handshake, he after it.
         if self.role is Role.ALICE:
             self._drop_what_is_old()
+        if self.identity is not None:
+            await self._begin(line, self.identity)
         self._begun, self._pads = False, self._pads_left()
         start, transcript = await self._shake_hands(line)
         await self._settle(line, start, transcript)
@@ -132,12 +149,31 @@ class StationLoop:
         self.source.skip_backlog()
         self.station.forget_events()
 
+    async def _begin(self, line: Line, identity: Identity) -> None:
+        """Make the link's first keys together with the peer, if both have none yet.
+
+        Ends that do not fit together stop here for good. What goes wrong after that may be somebody on the line, who
+        will not be there for ever: it costs this line only.
+        """
+        transcript, at_alice = Transcript(), self.role is Role.ALICE
+        meet = bootstrap.meet_alice if at_alice else bootstrap.meet_bob
+        meeting = meet(identity, self.params, self.vault, self.secrets)
+        if await self._first(Engine(self.role, meeting, transcript), line):
+            exchange = bootstrap.exchange_alice if at_alice else bootstrap.exchange_bob
+            steps = exchange(identity, self.vault, self.secrets, transcript)
+            await tcp.run(Engine(self.role, steps, transcript), line, None)
+            self.on_begun()
+
     async def _shake_hands(self, line: Line) -> tuple[SessionStart, Transcript]:
         transcript = Transcript()
         shake = handshake.alice if self.role is Role.ALICE else handshake.bob
         steps = shake(self.params, self.vault, self.secrets, simulated=self.source.simulated)
+        return await self._first(Engine(self.role, steps, transcript), line), transcript
+
+    async def _first(self, engine: Engine[R], line: Line) -> R:
+        """Run one of the first exchanges on a line, in which a refusal is final."""
         try:
-            return await tcp.run(Engine(self.role, steps, transcript), line, None), transcript
+            return await tcp.run(engine, line, None)
         except RemoteProtocolError as error:
             raise HandshakeRefused(str(error), hint=error.hint) from error
         except PeerUnreachable as error:
@@ -147,7 +183,12 @@ class StationLoop:
     async def _settle(self, line: Line, start: SessionStart, transcript: Transcript) -> None:
         """Finish a block whose acceptance was lost with the last line."""
         steps = confirmation.settle(self.role, start, self.params, self.vault, transcript)
-        await tcp.run(Engine(self.role, steps, transcript), line, None)
+        try:
+            await tcp.run(Engine(self.role, steps, transcript), line, None)
+        except AuthenticationError:
+            # Its pad may have been one inside the prepared block, where nobody counts.
+            self._guessed = True
+            raise
         if start.settles >= 0:
             self.backoff.gained()
             self._pads = self._pads_left()
@@ -167,6 +208,7 @@ class StationLoop:
 
         Raises:
             HandshakeRefused: the two ends are configured differently; trying again would not help.
+            EntropyFailed: there are no random bits to go on with.
         """
         if self.backoff.wait_s > 0:
             log.info("no line for %.0f s: blocks failed", self.backoff.wait_s)
@@ -174,7 +216,7 @@ class StationLoop:
             return False
         try:
             return await self.serve_line(line)
-        except HandshakeRefused:
+        except (HandshakeRefused, EntropyFailed):
             raise
         except (EpsilonBudgetSpent, KeyExhausted) as error:
             # Only a person can end this, and with the node stopped; until then it serves the keys in store.
@@ -200,12 +242,12 @@ class StationLoop:
 
     def _count_loss(self) -> None:
         """Wait before the next line if this one cost something and gave nothing since."""
-        burnt = self._pads >= 0 and self._pads_left() < self._pads
+        burnt = self._guessed or (self._pads >= 0 and self._pads_left() < self._pads)
         if burnt or self._begun:
             wait_s = self.backoff.lost(pads=burnt)
             if wait_s >= 1:
                 log.warning("%s; waiting %.0f s", "a block was lost at its tags" if burnt else "no key", wait_s)
-        self._begun, self._pads = False, -1
+        self._begun, self._guessed, self._pads = False, False, -1
 
     async def _mend_feed(self) -> None:
         """Wait for the tagger to come back; its clock may have started anew, so nothing known of it holds."""

@@ -1,6 +1,6 @@
 """Every attack on the classical line, made by looking at what a session says: kinds of message, their fields, actions.
 
-Nothing here names a message or a field, so one that is added is attacked as soon as some session says it, and
+No message or field of a session is named here, so one that is added is attacked as soon as some session says it, and
 `tests/test_attacks.py` fails until one does.
 """
 
@@ -12,13 +12,23 @@ from dataclasses import dataclass
 from functools import cache
 from typing import get_args
 
-from qkd.exchange.messages import AnyMessage, Message, Tag
+from qkd.exchange.messages import (
+    AnyMessage,
+    BootstrapCiphertext,
+    BootstrapHello,
+    BootstrapKey,
+    BootstrapProof,
+    Message,
+    Tag,
+)
 from qkd.exchange.steps import Role
 from tests.attacks.alterations import TELLING, altered_messages, fields, flipped
 from tests.attacks.eve import Act, Eve, also, before, delay, forged, instead, reflect, splice, swap_in
 from tests.attacks.sessions import KINDS, OTHER_LINK, Kind, Played, Said, honest
 
-MESSAGES: tuple[type[Message], ...] = get_args(AnyMessage)
+# What is said before the stations share any key; `tests/test_bootstrap.py` attacks each field of it.
+BEGINNING = (BootstrapHello, BootstrapKey, BootstrapCiphertext, BootstrapProof)
+MESSAGES: tuple[type[Message], ...] = tuple(m for m in get_args(AnyMessage) if m not in BEGINNING)
 ACTIONS = (
     "alter a field",
     "flip a bit",

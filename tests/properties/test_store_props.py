@@ -1,7 +1,7 @@
 """Two key stores against a model of dictionaries, under any sequence of calls that hypothesis can think of.
 
-The model holds plain bytes in plain lists and knows nothing of SQL, encryption or transactions; after every step both
-stores must count, deliver and refuse exactly as it does.
+The model holds plain bytes in plain lists and knows nothing of SQL, encryption or transactions, nor of blocks that are
+cut late; after every step both stores must count, deliver and refuse exactly as it does.
 """
 
 import hashlib
@@ -143,6 +143,24 @@ class TwoStores(RuleBasedStateMachine):
     def reopen(self, side: Role) -> None:
         self.stores[side].close()
         self.stores[side] = self.opened(side)
+
+    @rule(side=sides)
+    def lose_power(self, side: Role) -> None:
+        """The store goes on from what is on disk at this moment: its file and its log, nothing folded in."""
+        file, log = self.folder / side.value, self.folder / f"{side.value}-wal"
+        saved = {path: path.read_bytes() for path in (file, log)}
+        self.stores[side].close()
+        for path, data in saved.items():
+            path.write_bytes(data)
+        self.stores[side] = self.opened(side)
+
+    @rule(side=sides)
+    def cut_all(self, side: Role) -> None:
+        """Somebody names a unit that never was; one node has now cut what the other may not have."""
+        with pytest.raises(KeyNotFound):
+            self.stores[side].assign([Assignment("no unit", ("no unit",), UNIT, "master", SLAVES)])
+        with self.stores[side]._database.transaction() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM blocks WHERE state = 'whole'").scalar_one() == 0
 
     # Pads.
 
