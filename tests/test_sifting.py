@@ -175,7 +175,7 @@ def test_asking_for_more_after_the_end_is_refused() -> None:
 def test_more_detections_than_memory_should_hold_are_refused_unread() -> None:
     """A message of 2 MiB that announces 2^24 + 1 events in one bin: well formed, and 128 MiB of times."""
     count = sifting.MOST_EVENTS + 1
-    message = Detections(0, PARAMS.bin_ps, count, 0, bytes(-(-count // 8)), bytes(-(-count // 8)), ended=False)
+    message = Detections(0, PARAMS.bin_ps, count, 0, bytes(-(-count // 8)), ended=False)
     alice = Engine(Role.ALICE, sifting.alice(Station(2000, FixedBits("alice")), PARAMS), Transcript())
     with pytest.raises(RemoteProtocolError, match="announced 16777217 detections at once"):
         alice.receive(encode(message))

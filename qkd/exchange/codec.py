@@ -75,8 +75,8 @@ def _best_width(values: npt.NDArray[np.int64]) -> tuple[int, int]:
 def unpack_ascending(width: int, packed: bytes, count: int, *, largest: int) -> npt.NDArray[np.int64]:
     """Inverse of `pack_ascending`, shape (count,), int64.
 
-    Whatever the peer announces, no more memory is taken than a few times that of `count` values, and none before the
-    numbers fit each other; how many values may come at all is for the caller to check.
+    Whatever the peer announces, no more memory is taken than a few times that of the message and of `count` values, and
+    none before the numbers fit each other; how many values may come at all is for the caller to check.
 
     Raises:
         RemoteProtocolError: the planes do not give exactly `count` values in 0 .. largest.
