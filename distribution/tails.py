@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 from scipy.special import betainc, betaincinv, chdtrc, gammainc, gammaincc
 
 
@@ -28,6 +30,15 @@ def poisson_at_most(k: float, mean: float) -> float:
 def chi_square_above(x: float, degrees: int) -> float:
     """P(X > x) for chi-square with so many degrees of freedom."""
     return float(chdtrc(degrees, x)) if degrees > 0 else 1.0
+
+
+def as_uneven_as(counts: npt.NDArray[np.int64]) -> float:
+    """Chance of counts as uneven as these if each place is as likely: chi-square over all of them; 1 without counts."""
+    total = counts.sum()
+    if not total:
+        return 1.0
+    expected = total / counts.size
+    return chi_square_above(float(((counts - expected) ** 2).sum() / expected), counts.size - 1)
 
 
 def share_limits(k: int, n: int, chance: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distribution.states import BellState
-from distribution.tails import chi_square_above
+from distribution.tails import as_uneven_as
 from qkd.bellgame import LOCAL_S
 from qkd.bellkey import OutcomeCounts
 from qkd.bits import pack, unpack
@@ -83,8 +83,7 @@ class Told:
     @property
     def evenness(self) -> float:
         """Chance of settings as uneven as these if each pair is as likely; chi-square over all pairs."""
-        expected = self.pairs.sum() / self.pairs.size
-        return chi_square_above(float(((self.pairs - expected) ** 2).sum() / expected), self.pairs.size - 1)
+        return as_uneven_as(self.pairs)
 
 
 def alice(kept: SiftedBlock, params: SessionParameters) -> Steps[Told]:

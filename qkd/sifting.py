@@ -32,7 +32,7 @@ from qkd.exchange.codec import pack_ascending, unpack_ascending
 from qkd.exchange.messages import Bases, Detections, Kept, MoreDetections
 from qkd.exchange.steps import Role, Steps, receive, send
 from qkd.kernels.split import part
-from qkd.protocols import inversions, pack_settings, setting_bits, settings_of, unpack_settings
+from qkd.protocols import NO_KEY, inversions, pack_settings, setting_bits, settings_of, unpack_settings
 from qkd.session import SessionParameters
 from qkd.station import NO_EVENTS, Events, Station, join_events
 
@@ -118,6 +118,7 @@ class _Growing:
         station.tally.add_pairs(basis, theirs)
         if settings.tested:
             basis = settings.numbers(basis, theirs) if role is Role.ALICE else settings.numbers(theirs, basis)
+            station.sifted += int(np.count_nonzero(settings.key_of[basis] != NO_KEY))
         else:
             # By number and not by mask: selecting by a mask that is true by chance is slow.
             same = np.flatnonzero(basis == theirs)

@@ -53,6 +53,7 @@ def test_both_sides_make_the_same_key_and_report_the_same(params: SessionParamet
     own = {"detections": 0, "double_clicks": 0, "coincidences": 0}
     assert replace(ours, **own) == replace(theirs, **own)
     assert ours.coincidences >= params.block_coincidences
+    assert [side.station.sifted for side in (link.alice, link.bob) if side.station] == [ours.sifted_bits] * 2
     assert abs(ours.sifted_bits - params.block_bits) < 5 * params.block_bits**0.5  # five sigma, at least
     assert ours.secret_bits > 1000
     assert bool(ours.sifted_x) is (params.protocol is Protocol.E91)

@@ -17,7 +17,7 @@ import numpy as np
 
 from distribution.monitors.finding import Finding
 from distribution.monitors.limits import Limits
-from distribution.tails import binomial_at_least, chi_square_above
+from distribution.tails import as_uneven_as, binomial_at_least
 from qkd.assumptions.claim import BROKEN_BY, Assumption, How, Verdict
 from qkd.assumptions.limits import AssumptionLimits
 from qkd.assumptions.tally import Counts, Tally
@@ -180,8 +180,7 @@ def _even_settings(seen: Seen) -> dict[Assumption, Verdict]:
     counts = seen.pairs.sum(axis=1)
     expected = counts.sum() / counts.size
     off = float(np.abs(counts / max(expected, 1.0) - 1.0).max()) if counts.any() else 0.0
-    square = float(((counts - expected) ** 2).sum() / expected) if counts.any() else 0.0
-    holds = chi_square_above(square, counts.size - 1) >= seen.limits.chance
+    holds = as_uneven_as(counts) >= seen.limits.chance
     detail = f"largest deviation of a setting's share from even; pairs {', '.join(map(str, counts))}"
     return {a: _verdict(a, holds, off, 0.0, detail) for a in (Assumption.BASIS_INDEPENDENT_LOSS, Assumption.EVEN_SPLIT)}
 
